@@ -1,0 +1,18 @@
+// Package actors is the actor kit of Vatwork, on top of protoactor-go: the two mailboxes that a vat is made
+// of, supervision that never restarts, and workers for code that may block.
+//
+// # Order
+//
+// A [Queue] hands out messages in the order in which they were enqueued, one at a time. An actor behind
+// [Inline] has dealt with a message when the send returns, and deals with one at a time.
+//
+// # What is lost when an actor stops
+//
+// protoactor drops what a stopped actor's mailbox holds. A [Queue] does not: once closed it refuses new
+// messages and returns those that it still holds to whoever closed it, who must answer them.
+//
+// # Failure
+//
+// A panic in an actor goes to its supervisor as protoactor has it. [StopOnFailure] stops the child and tells;
+// nothing here restarts an actor, since what it knew (ids that a peer holds) is gone with it.
+package actors
