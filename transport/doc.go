@@ -1,0 +1,2 @@
+// Package transport will be documented by its owner.
+package transport
