@@ -16,12 +16,12 @@ type HelloError struct {
 
 func (e *HelloError) Error() string { return "transport: bad hello: " + e.Reason }
 
-// A CertificateError is a peer's fault: what it showed in the TLS handshake proves no VatID to us.
-type CertificateError struct {
+// A HandshakeError is a peer's fault: what it showed in the TLS handshake proves no VatID to us.
+type HandshakeError struct {
 	Reason string
 }
 
-func (e *CertificateError) Error() string { return "transport: bad certificate: " + e.Reason }
+func (e *HandshakeError) Error() string { return "transport: bad TLS handshake: " + e.Reason }
 
 // A WrongVatError says that another vat than the one meant lives at an address.
 type WrongVatError struct {
