@@ -1,0 +1,60 @@
+package threeparty
+
+import (
+	"context"
+
+	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat"
+)
+
+// Alice calls on what Bob promised her before she has it, and goes on calling when it has turned out to be
+// Carol's. She notices nothing of the handoff: that is the point. One goroutine runs her.
+type Alice struct {
+	bob    BobAPI
+	capBla CapBla
+	capBar CapBar
+
+	releases []capnp.ReleaseFunc // in the order in which she lets go
+}
+
+// Ask calls foo on Bob and, without waiting for the answer, bar on the capability in it. It returns when
+// both are on their way. The calls live until LetGo, or until ctx ends.
+func (a *Alice) Ask(ctx context.Context, v *vat.Vat, bob transport.VatID, barArg string, addrs ...string) error {
+	a.bob = BobAPI(v.Bootstrap(ctx, bob, addrs...))
+	if err := a.bob.Resolve(ctx); err != nil {
+		return err
+	}
+	foo, releaseFoo := a.bob.Foo(ctx, nil)
+	a.capBla = foo.CapBla() // once: a second time before foo returns would lock it, see README
+	bar, releaseBar := a.capBla.Bar(ctx, func(p CapBla_bar_Params) error { return p.SetBarArg(barArg) })
+	a.capBar = bar.CapBar()
+	a.releases = []capnp.ReleaseFunc{releaseBar, releaseFoo}
+	return nil
+}
+
+// Use calls creek on what the first bar gave, then bar once more, and returns creek's result when both have
+// returned. Their answers live until LetGo, too.
+func (a *Alice) Use(ctx context.Context, creekArg, barArg string) (string, error) {
+	creek, releaseCreek := a.capBar.Creek(ctx, func(p CapBar_creek_Params) error { return p.SetCreekArg(creekArg) })
+	bar, releaseBar := a.capBla.Bar(ctx, func(p CapBla_bar_Params) error { return p.SetBarArg(barArg) })
+	a.releases = append([]capnp.ReleaseFunc{releaseCreek, releaseBar}, a.releases...)
+	results, err := creek.Struct()
+	if err != nil {
+		return "", err
+	}
+	if _, err := bar.Struct(); err != nil {
+		return "", err
+	}
+	return results.CreekResult()
+}
+
+// LetGo releases everything that Alice holds.
+func (a *Alice) LetGo() {
+	for _, release := range a.releases {
+		release()
+	}
+	a.bob.Release()
+	*a = Alice{}
+}

@@ -1,0 +1,149 @@
+package trace
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+
+	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// target reads a MessageTarget into l.
+func (d *Decoder) target(l *Line, target rpc.MessageTarget) error {
+	switch target.Which() {
+	case rpc.MessageTarget_Which_importedCap:
+		l.Target = &Target{Import: new(target.ImportedCap())}
+		return nil
+	case rpc.MessageTarget_Which_promisedAnswer:
+		answer, err := target.PromisedAnswer()
+		if err != nil {
+			return err
+		}
+		path, err := transform(answer)
+		l.Target = &Target{Answer: new(answer.QuestionId()), Path: path}
+		return err
+	}
+	return fmt.Errorf("unknown target %d", target.Which())
+}
+
+// transform reads the pointer fields that a PromisedAnswer follows; never nil.
+func transform(answer rpc.PromisedAnswer) ([]uint16, error) {
+	path := []uint16{}
+	ops, err := answer.Transform()
+	if err != nil {
+		return path, err
+	}
+	for i := range ops.Len() {
+		switch op := ops.At(i); op.Which() {
+		case rpc.PromisedAnswer_Op_Which_noop:
+		case rpc.PromisedAnswer_Op_Which_getPointerField:
+			path = append(path, op.GetPointerField())
+		default:
+			return path, fmt.Errorf("unknown transform %d", op.Which())
+		}
+	}
+	return path, nil
+}
+
+// payload reads the cap table of params or results into l.
+func (d *Decoder) payload(l *Line, payload rpc.Payload) error {
+	table, err := payload.CapTable()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range table.Len() {
+		c, err := d.capDescriptor(table.At(i))
+		l.Caps = append(l.Caps, c)
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+func (d *Decoder) capDescriptor(desc rpc.CapDescriptor) (Cap, error) {
+	c := Cap{Which: desc.Which().String()}
+	switch desc.Which() {
+	case rpc.CapDescriptor_Which_senderHosted:
+		c.ID = new(desc.SenderHosted())
+	case rpc.CapDescriptor_Which_senderPromise:
+		c.ID = new(desc.SenderPromise())
+	case rpc.CapDescriptor_Which_receiverHosted:
+		c.ID = new(desc.ReceiverHosted())
+	case rpc.CapDescriptor_Which_receiverAnswer:
+		answer, err := desc.ReceiverAnswer()
+		if err != nil {
+			return c, err
+		}
+		c.ID = new(answer.QuestionId())
+		c.Path, err = transform(answer)
+		return c, err
+	case rpc.CapDescriptor_Which_thirdPartyHosted:
+		third, err := desc.ThirdPartyHosted()
+		if err != nil {
+			return c, err
+		}
+		c.Vine = new(third.VineId())
+		c.Vat, c.Nonce, err = d.toContact(third.Id())
+		return c, err
+	}
+	return c, nil
+}
+
+// toContact reads what an introducer tells a recipient.
+func (d *Decoder) toContact(ptr capnp.Ptr, err error) (host, nonce string, _ error) {
+	if err != nil {
+		return "", "", err
+	}
+	contact := transport.ToContact(ptr.Struct())
+	host, err = d.vat(contact.Host())
+	data, nonceErr := contact.Nonce()
+	return host, hex.EncodeToString(data), errors.Join(err, nonceErr)
+}
+
+// toAwait reads what an introducer tells a provider: one nonce in a provide, one for each capability of
+// the results in a call.
+func (d *Decoder) toAwait(ptr capnp.Ptr, err error) (recipient, nonce string, nonces []string, _ error) {
+	if err != nil {
+		return "", "", nil, err
+	}
+	await := transport.ToAwait(ptr.Struct())
+	recipient, err = d.vat(await.Recipient())
+	data, nonceErr := await.Nonce()
+	results, resultsErr := await.Results()
+	if err := errors.Join(err, nonceErr, resultsErr); err != nil {
+		return recipient, "", nil, err
+	}
+	for i := range results.Len() {
+		data, err := results.At(i).Nonce()
+		if err != nil {
+			return recipient, "", nonces, err
+		}
+		nonces = append(nonces, hex.EncodeToString(data))
+	}
+	return recipient, hex.EncodeToString(data), nonces, nil
+}
+
+// toComplete reads what a recipient tells a provider.
+func (d *Decoder) toComplete(ptr capnp.Ptr, err error) (introducer, nonce string, _ error) {
+	if err != nil {
+		return "", "", err
+	}
+	complete := transport.ToComplete(ptr.Struct())
+	introducer, err = d.vat(complete.Introducer())
+	data, nonceErr := complete.Nonce()
+	return introducer, hex.EncodeToString(data), errors.Join(err, nonceErr)
+}
+
+func (d *Decoder) vat(id transport.VatId, err error) (string, error) {
+	if err != nil {
+		return "", err
+	}
+	vat, err := transport.DecodeVatID(id)
+	if err != nil {
+		return "", err
+	}
+	return d.vatName(vat), nil
+}
