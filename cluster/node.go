@@ -245,6 +245,6 @@ func (n *Node) contest(other *memberlist.Node) {
 	n.refused[NameTaken]++
 	n.contested = &Refusal{
 		Cause: NameTaken, Name: n.name, ID: n.id,
-		Detail: fmt.Sprintf("vat %s has that name, at %s: choose another", a.id.Short(), a.gossip),
+		Detail: fmt.Sprintf("vat %s has that name, at %s: choose another, or wait until it has been gone for %v", a.id.Short(), a.gossip, NameHold),
 	}
 }
