@@ -226,7 +226,11 @@ func (n *tcpNetwork) Addrs() []string {
 	if n.listen == nil {
 		return nil
 	}
-	bound := n.listen.Addr().(*net.TCPAddr)
+	return advertised(n.listen.Addr().(*net.TCPAddr))
+}
+
+// advertised is where others may find what listens on bound.
+func advertised(bound *net.TCPAddr) []string {
 	if !bound.IP.IsUnspecified() {
 		return []string{tcpScheme + bound.String()}
 	}

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 )
 
@@ -70,15 +71,32 @@ func (l tlsLayer) secure(ctx context.Context, tcp *net.TCPConn, want VatID) (str
 		// No authority vouches for a vat's certificate: its key is its name, and VerifyConnection
 		// compares that.
 		cfg.InsecureSkipVerify = true
-		conn = tls.Client(tcp, cfg)
+		conn = tls.Client(truncationConn{tcp}, cfg)
 	} else {
 		cfg.ClientAuth = tls.RequireAnyClientCert
-		conn = tls.Server(tcp, cfg)
+		conn = tls.Server(truncationConn{tcp}, cfg)
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, "", err
 	}
 	return conn, proven, nil
+}
+
+// errTruncated is not io.ErrUnexpectedEOF itself, because crypto/tls makes an io.EOF of that.
+var errTruncated = fmt.Errorf("transport: the connection ended without TLS's goodbye: %w", io.ErrUnexpectedEOF)
+
+// truncationConn tells an end that the peer meant, which TLS authenticates, from one that a crash, or anybody
+// on the way, made. crypto/tls lets both pass for io.EOF, for the sake of web sites.
+type truncationConn struct {
+	*net.TCPConn
+}
+
+func (c truncationConn) Read(p []byte) (int, error) {
+	n, err := c.TCPConn.Read(p)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
 }
 
 // provenBy returns the VatID whose key the peer showed. That it has the private half is proven once the
