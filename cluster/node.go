@@ -170,12 +170,17 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.lifecycle.Unlock()
 	defer close(n.finished)
-	close(n.closing)
-	n.tasks.Wait()
+	n.stop()
 	if err := n.list.Shutdown(); err != nil {
 		return fmt.Errorf("cluster: close: %w", err)
 	}
 	return nil
+}
+
+// stop ends the callbacks, and waits for the one under way and for goodbyes.
+func (n *Node) stop() {
+	close(n.closing)
+	n.tasks.Wait()
 }
 
 // admit verifies what a peer announces. Its error is a *Refusal, counted.

@@ -40,8 +40,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	g := &gossip{node: n, meta: meta}
 	n.list, err = memberlist.Create(memberlistConfig(&cfg, g, socket, at))
 	if err != nil {
-		close(n.closing)
-		n.tasks.Wait()
+		n.stop()
 		return nil, errors.Join(fmt.Errorf("cluster: start: %w", err), discard(socket))
 	}
 	if err := n.enter(ctx, g, cfg.Join); err != nil {
