@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/vatwork/vatwork/vat/trace"
 )
@@ -16,44 +17,52 @@ var errVerdict = errors.New("the demo failed")
 
 // runDemo plays the scenario, has everything cleared away, and then writes what happened.
 func runDemo(ctx context.Context, opts demoOptions, stdout, stderr io.Writer) error {
-	exchange, v, err := perform(ctx, opts)
+	p, err := perform(ctx, opts.hold)
 	if err != nil {
 		return err
 	}
 	if opts.trace != nil {
-		if err := writeTrace(opts.trace, exchange, v); err != nil {
+		if err := writeTrace(opts.trace, p.exchange, p.verdict); err != nil {
 			return fmt.Errorf("--trace: %w", err)
 		}
 	}
 	if opts.mermaid {
-		err = errors.Join(trace.WriteMermaid(stdout, playerNames, exchange), writeVerdict(stderr, v))
+		err = errors.Join(trace.WriteMermaid(stdout, playerNames, p.exchange), writeVerdict(stderr, p.verdict))
 	} else {
-		err = errors.Join(writeExchange(stdout, exchange), writeVerdict(stdout, v))
+		err = errors.Join(writeExchange(stdout, p.exchange), writeVerdict(stdout, p.verdict))
 	}
-	if err == nil && !v.OK {
-		err = errVerdict
+	if err != nil || p.verdict.OK {
+		return err
 	}
-	return err
+	_, err = io.WriteString(stderr, p.lastWords)
+	return errors.Join(err, errVerdict)
 }
 
-// perform plays the scenario. Of a performance that fails it returns what there was of it, and a verdict
-// that says so; an error only where there is nothing to show.
-func perform(ctx context.Context, opts demoOptions) (exchange []trace.Message, v *verdict, err error) {
+// performance is what is left of a scenario that was played.
+type performance struct {
+	exchange  []trace.Message
+	verdict   *verdict
+	lastWords string // what the players logged
+}
+
+// perform plays the scenario and clears everything away. Of one that fails it returns what there was of it,
+// and a verdict that says so; an error only where there is nothing to show.
+func perform(ctx context.Context, hold time.Duration) (*performance, error) {
 	s, err := openStage()
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	d := newDirector(s, opts.hold)
+	d := newDirector(s, hold)
 	played := d.play(ctx)
 	if played == nil {
 		played = d.leave()
 	}
 	played = errors.Join(played, s.close())
 	if ctx.Err() != nil {
-		return nil, nil, errors.New("interrupted")
+		return nil, errors.New("interrupted")
 	}
-	exchange, err = d.exchange()
-	return exchange, judge(d, exchange, errors.Join(played, err)), nil
+	exchange, err := d.exchange()
+	return &performance{exchange, judge(d, exchange, errors.Join(played, err)), s.lastWords()}, nil
 }
 
 func writeTrace(w io.Writer, exchange []trace.Message, v *verdict) error {

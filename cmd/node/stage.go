@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 )
@@ -117,16 +118,23 @@ func (s *stage) tell(n news) bool {
 	}
 }
 
-// complaint says how a player ended, with what it wrote last.
+// complaint says how a player ended.
 func (p *process) complaint() error {
-	how := "ended"
 	if p.err != nil {
-		how = p.err.Error()
+		return fmt.Errorf("%s's process ended: %w", p.name, p.err)
 	}
-	if said := p.stderr.String(); said != "" {
-		return fmt.Errorf("%s's process: %s; its last words:\n%s", p.name, how, said)
+	return fmt.Errorf("%s's process ended", p.name)
+}
+
+// lastWords is what the players wrote to standard error.
+func (s *stage) lastWords() string {
+	var b strings.Builder
+	for _, name := range playerNames {
+		if p, ok := s.players[name]; ok && p.stderr.String() != "" {
+			fmt.Fprintf(&b, "%s wrote:\n%s", name, p.stderr.String())
+		}
 	}
-	return fmt.Errorf("%s's process: %s", p.name, how)
+	return b.String()
 }
 
 // close ends the players that have not ended yet, and removes what they leave. A player ends when its
