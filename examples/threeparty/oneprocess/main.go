@@ -1,10 +1,11 @@
-// Command cmd runs the three programs of package threeparty in one process, each with a vat of its own, over
+// Command oneprocess runs the three programs of package threeparty in one process, each with a vat of its own, over
 // an in-memory network. It prints the calls that Carol's objects got, in the order in which they got them,
 // and what Alice got in the end.
 package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -69,10 +70,14 @@ func newVat(memory *transport.Memory, name string, bootstrap capnp.Client) (*vat
 	if err != nil {
 		return nil, err
 	}
-	return vat.New(vat.Config{
+	v, err := vat.New(vat.Config{
 		Network:     network,
 		Directory:   memory,
 		Bootstrap:   bootstrap,
 		EarlyReturn: threeparty.EarlyReturns(),
 	})
+	if err != nil {
+		return nil, errors.Join(err, network.Close()) // the vat did not take it over
+	}
+	return v, nil
 }
