@@ -216,17 +216,18 @@ func TestActorAbortAfterBadFrame(t *testing.T) {
 	eachNetwork(t, func(t *testing.T, alice, bob Network) {
 		a, b := connect(t, alice, bob)
 		d := drive(t, a, Limits{CloseGrace: time.Hour})
-		sent := make(chan struct{})
+		sent := make(chan error, 1)
 		go func() { // more than the medium takes, so that the peer is busy until it is read
-			defer close(sent)
-			_ = b.WriteFrames([][]byte{frame(1), header(0xffffffff), make([]byte, 8<<20)})
+			sent <- b.WriteFrames([][]byte{frame(1), header(0xffffffff), make([]byte, 8<<20)})
 		}()
 		var bad *FrameError
 		if err := <-d.ended; !errors.As(err, &bad) {
 			t.Fatalf("Closed(%v), want *FrameError", err)
 		}
 		d.tell(&Abort{frame(2)})
-		<-sent
+		if err := <-sent; err != nil {
+			t.Errorf("the peer was hung up on while it sent: %v", err)
+		}
 		want(t, b, 2)
 		b.Close()
 		<-d.Done()
