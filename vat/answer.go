@@ -1,0 +1,445 @@
+package vat
+
+import (
+	"context"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// An answer is a Call, Bootstrap, Accept or Provide of the peer's.
+//
+// States: running (no Return went out: what the peer pipelines waits in pipe, here and nowhere else, or
+// follows the call onto another wire); returned; finished (a Finish came). Exactly one Return goes out. The
+// entry goes when it is both returned and finished.
+type answer struct {
+	ref  *answerRef
+	pipe pipeline
+
+	returned  bool
+	finished  bool
+	hasParams bool     // there were capabilities in the parameters
+	results   []uint32 // exports that went out in the results
+	feeds     []feed   // promises of ours that stand for parts of the results
+	provides  *provisionRef
+	accepts   *provisionRef
+}
+
+// An answerRef stands for an answer outside the turns of its session: the sink of a call that the peer made.
+type answerRef struct {
+	s     *session
+	id    uint32
+	kept  []keptResult // where the results go, if not to the peer
+	early bool         // the answer has returned already: see early.go
+
+	cancel   context.CancelFunc // of the call's context; nil: there is none
+	unexpire func()             // of an Accept: stops its deadline
+}
+
+var _ sink = (*answerRef)(nil)
+
+type (
+	forwardedAnswer struct {
+		ref *answerRef
+		q   *questionRef
+	}
+	settledAnswer struct {
+		ref    *answerRef
+		res    result
+		echoed bool // what followed the call onto another wire has been passed on
+	}
+)
+
+// forwarded implements sink.
+func (a *answerRef) forwarded(q *questionRef) {
+	if !a.s.post(&forwardedAnswer{a, q}) {
+		q.drop()
+		return
+	}
+	a.s.wake()
+}
+
+// settle implements sink.
+func (a *answerRef) settle(r result) { a.post(&settledAnswer{ref: a, res: r}) }
+
+func (a *answerRef) post(m *settledAnswer) {
+	if a.s.post(m) {
+		a.s.wake()
+		return
+	}
+	a.orphaned(m.res)
+}
+
+// orphaned takes results when the session that asked is gone: those that are kept for a third party stay.
+func (a *answerRef) orphaned(r result) {
+	pins := r.pins(a.s.vat)
+	for _, k := range a.kept {
+		k.offer(r, pins)
+	}
+	a.stop()
+	a.s.vat.later(func() {
+		for _, p := range pins {
+			p.free()
+		}
+		r.free()
+	})
+}
+
+// stop ends the context of the call.
+func (a *answerRef) stop() {
+	if a.cancel != nil {
+		a.cancel()
+	}
+	if a.unexpire != nil {
+		a.unexpire()
+	}
+}
+
+// A feed is a promise of ours for what path leads to in the results of an answer.
+type feed struct {
+	path []capnp.PipelineOp
+	p    *promise
+}
+
+// answerClient is a client for what path leads to in the results of an answer. The caller releases it.
+func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client, error) {
+	var c capnp.Client
+	if !s.answers.visit(id, func(a *answer) {
+		if a.pipe.res != nil {
+			c = a.pipe.res.clientFor(path, a.pipe.pins)
+			return
+		}
+		var p *promise
+		c, p = s.vat.newPromise()
+		a.feeds = append(a.feeds, feed{path, p})
+	}) {
+		return c, fault("reference to answer %d, which does not exist", id)
+	}
+	return c, nil
+}
+
+// clientFor is a client for what path leads to, with pins as from r.pins. The caller releases it.
+func (r result) clientFor(path []capnp.PipelineOp, pins []pin) capnp.Client {
+	switch to := r.at(path, pins).(type) {
+	case brokenRoad:
+		return capnp.ErrorClient(to.err)
+	default:
+		if r.cap != nil {
+			return pins[0].client()
+		}
+		p, _ := capnp.Transform(r.content, path)
+		return pins[p.Interface().Capability()].client()
+	}
+}
+
+// pinTarget pins what the target of a Provide is now. The caller frees it.
+func (s *session) pinTarget(t wireTarget) (pin, error) {
+	var to pin
+	if t.onAnswer {
+		c, err := s.answerClient(t.id, t.path)
+		if err != nil {
+			return to, err
+		}
+		defer s.vat.later(c.Release)
+		return s.vat.pinClient(c), nil
+	}
+	if !s.exports.visit(t.id, func(e *export) {
+		if ref, ok := e.road.(*reference); ok {
+			to = pin{e.pin.snap.AddRef(), ref.end()}
+			return
+		}
+		to = pin{e.pin.snap, e.road}.again()
+	}) {
+		return to, fault("Provide of export %d, which does not exist", t.id)
+	}
+	return to, nil
+}
+
+// newAnswer makes the entry for a message that introduces a question.
+func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
+	if s.answers.has(id) {
+		return nil, fault("question %d is asked already", id)
+	}
+	if n := s.vat.limits.Answers; s.answers.len() >= n {
+		return nil, fault("more than %d questions open: Limits.Answers", n)
+	}
+	a.ref = &answerRef{s: s, id: id}
+	s.answers.add(id, a)
+	return a.ref, nil
+}
+
+// onCall obeys "Message type initiating a method call on a capability".
+func (s *session) onCall(c rpc.Call) error {
+	target, err := decodeTarget(c.Target())
+	if err != nil {
+		return err
+	}
+	if c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_yourself {
+		s.send(msgUnimplemented(callMessage(c)))
+		return nil
+	}
+	params, err := c.Params()
+	if err != nil {
+		return fault("unreadable parameters: %v", err)
+	}
+	content, err := params.Content()
+	if err != nil {
+		return fault("unreadable parameters: %v", err)
+	}
+	entry := &answer{hasParams: params.HasCapTable()}
+	ref, err := s.newAnswer(c.QuestionId(), entry)
+	if err != nil {
+		return err
+	}
+	if err := s.readPayload(params, func(_ int, d rpc.CapDescriptor) (capnp.Client, error) { return s.readCap(d) }); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(s.vat.ctx)
+	ref.cancel = cancel
+	table := params.Message().CapTable()
+	x := &call{
+		ctx:     ctx,
+		method:  capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()},
+		args:    content.Struct(),
+		ret:     ref,
+		release: func() { table.Reset() },
+	}
+	if c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_thirdParty {
+		if err := s.keepFor(c, ref); err != nil {
+			return err
+		}
+	}
+	if target.onAnswer {
+		return s.putAnswer(target, x)
+	}
+	var to road
+	if !s.exports.visit(target.id, func(e *export) { to = e.road }) {
+		return fault("call on export %d, which does not exist", target.id)
+	}
+	s.deliverCall(to, x)
+	return nil
+}
+
+func callMessage(c rpc.Call) rpc.Message {
+	return must(rpc.ReadRootMessage(c.Message()))
+}
+
+// deliverCall puts a call of the peer's on its road, after answering it if it may be answered early.
+func (s *session) deliverCall(to road, c *call) {
+	s.returnEarly(to, c)
+	s.deliver(to, c)
+}
+
+// putAnswer takes a parcel for what an answer will hold, or holds.
+func (s *session) putAnswer(target wireTarget, p parcel) error {
+	var d delivery
+	now := false
+	if !s.answers.visit(target.id, func(a *answer) {
+		if max := s.vat.limits.Pipelined; len(a.pipe.queue) >= max {
+			d, now = delivery{brokenRoad{overloaded("%d calls wait on one answer: Limits.Pipelined", max)}, p}, true
+			return
+		}
+		d, now = a.pipe.add(pipelined{target.path, p})
+	}) {
+		return fault("message for answer %d, which does not exist", target.id)
+	}
+	if now {
+		s.handOn([]delivery{d})
+	}
+	return nil
+}
+
+// handOn carries out what a pipeline wants delivered.
+func (s *session) handOn(ds []delivery) {
+	for _, d := range ds {
+		switch p := d.parcel.(type) {
+		case *call:
+			s.deliverCall(d.to, p)
+		case *liftKept:
+			s.emit(do(p.lift))
+		default:
+			s.deliver(d.to, p)
+		}
+	}
+}
+
+// answerForwarded: the call went out on a wire, and what is pipelined on it can follow.
+func (s *session) answerForwarded(m *forwardedAnswer) {
+	var ds []delivery
+	known := false
+	s.answers.visit(m.ref.id, func(a *answer) {
+		if known = a.ref == m.ref && !a.finished; known {
+			ds = a.pipe.forwarded(m.q)
+		}
+	})
+	s.handOn(ds)
+	if !known {
+		s.emit(do(m.q.drop))
+	}
+}
+
+// answerSettled: the results are here. What is pipelined is handed on, and the Return goes out, in one turn.
+func (s *session) answerSettled(m *settledAnswer) error {
+	var q *questionRef
+	known := false
+	s.answers.visit(m.ref.id, func(a *answer) {
+		if known = a.ref == m.ref; known && !m.echoed {
+			q = a.pipe.close()
+		}
+	})
+	switch {
+	case !known:
+		s.emit(do(func() { m.ref.orphaned(m.res) }))
+	case q != nil:
+		s.emit(do(func() {
+			awaitEcho(q, func() { m.ref.post(&settledAnswer{m.ref, m.res, true}) })
+		}))
+	default:
+		s.settleAnswer(m.ref.id, m.res)
+	}
+	return nil
+}
+
+// settleAnswer takes over res. The Return goes out ahead of what is handed on: an early Return of that comes
+// behind it.
+func (s *session) settleAnswer(id uint32, res result) {
+	pins := res.pins(s.vat)
+	var ds []delivery
+	var a answer
+	var q *questionRef
+	s.answers.visit(id, func(x *answer) {
+		q = x.pipe.on
+		ds = x.pipe.settle(res, pins)
+		a = *x
+	})
+	if !a.ref.early {
+		s.emit(do(a.ref.stop))
+	}
+	if q != nil {
+		s.emit(do(q.drop))
+	}
+	switch {
+	case a.returned: // elsewhere
+	case a.finished:
+		m, r := msgReturn(id)
+		r.SetCanceled()
+		s.returnMessage(id, m, r)
+	default:
+		s.sendReturn(id, res)
+	}
+	s.handOn(ds)
+	for _, f := range a.feeds {
+		c := res.clientFor(f.path, pins)
+		s.emit(do(func() { s.vat.later(func() { f.p.resolve(c) }) }))
+	}
+	for _, k := range a.ref.kept {
+		s.emit(do(func() { k.offer(res, pins) }))
+	}
+	s.maybeForgetAnswer(id)
+}
+
+// sendReturn sends the one Return of an answer.
+func (s *session) sendReturn(id uint32, res result) {
+	if res.err == nil {
+		m, r := msgReturn(id)
+		err := s.writeResult(must(r.NewResults()), id, res)
+		if err == nil {
+			s.returnMessage(id, m, r)
+			return
+		}
+		res.err = err
+	}
+	m, r := msgException(id, res.err)
+	s.returnMessage(id, m, r)
+}
+
+func (s *session) returnMessage(id uint32, m rpc.Message, r rpc.Return) {
+	s.answers.visit(id, func(a *answer) {
+		if a.returned {
+			panic("vat: second Return of an answer")
+		}
+		a.returned = true
+		// The parameters' capabilities, if any, are given back one by one, when the last holder lets go.
+		r.SetReleaseParamCaps(!a.hasParams && !a.ref.early)
+	})
+	s.send(m)
+	s.flushBroken()
+}
+
+func (s *session) writeResult(p rpc.Payload, id uint32, res result) error {
+	var exports []uint32
+	if res.cap != nil {
+		list := must(p.NewCapTable(1))
+		s.describe(list.At(0), res.cap.again())
+		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
+		if e, ok := exportIn(list.At(0)); ok {
+			exports = []uint32{e}
+		}
+	} else {
+		if err := p.SetContent(res.content); err != nil {
+			p.Message().CapTable().Reset()
+			return failed("results cannot be copied: %v", err)
+		}
+		exports = s.writeCaps(p, p.Message())
+	}
+	s.answers.visit(id, func(a *answer) { a.results = exports })
+	return nil
+}
+
+// onFinish obeys "Message type sent from the caller to the callee to indicate: (1) the questionId will no
+// longer be used in any messages; (2) if the call has not returned yet, the caller no longer cares".
+func (s *session) onFinish(f rpc.Finish) error {
+	id := f.QuestionId()
+	var a answer
+	twice := false
+	if !s.answers.visit(id, func(x *answer) {
+		twice = x.finished
+		x.finished = true
+		a = *x
+	}) || twice {
+		return fault("Finish of question %d, which is not open", id)
+	}
+	if f.ReleaseResultCaps() {
+		for _, e := range a.results {
+			if err := s.releaseExport(e, 1); err != nil {
+				return err
+			}
+		}
+	}
+	s.provisionFinished(a)
+	if !a.returned {
+		s.cancelAnswer(id)
+	}
+	s.maybeForgetAnswer(id)
+	return nil
+}
+
+// cancelAnswer: nobody cares for the result of a call that runs. "If nothing else cares about the result either
+// (e.g. there are no other outstanding calls pipelined on the result of this one)", it is canceled.
+func (s *session) cancelAnswer(id uint32) {
+	s.answers.visit(id, func(a *answer) {
+		switch {
+		case a.pipe.on != nil && !a.pipe.closing:
+			// Let go of the question: its session knows what else is pipelined on it.
+			q := a.pipe.on
+			a.pipe.on = nil
+			s.emit(do(q.drop))
+		case len(a.pipe.queue) == 0:
+			s.emit(do(a.ref.stop))
+		}
+	})
+}
+
+func (s *session) maybeForgetAnswer(id uint32) {
+	var a answer
+	if !s.answers.visit(id, func(x *answer) { a = *x }) || !a.returned || !a.finished {
+		return
+	}
+	pins := a.pipe.pins
+	res := a.pipe.res
+	s.answers.remove(id)
+	s.freeLater(pins...)
+	if res != nil {
+		s.emit(do(func() { s.vat.later(res.free) }))
+	}
+}

@@ -1,0 +1,62 @@
+package vat
+
+import (
+	"context"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// Bootstrap returns the bootstrap capability of peer, at once: a promise, on which calls can be made while the
+// session is being made. The caller releases it. It breaks, with the reason, when no session can be made or
+// the peer offers none.
+//
+// addrs, such as "tcp!127.0.0.1:4711", are tried besides those that the vat's directory knows; a session that
+// there is already is used. ctx bounds the call itself only.
+func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...string) capnp.Client {
+	if err := ctx.Err(); err != nil {
+		return capnp.ErrorClient(err)
+	}
+	s := v.session(peer, addrs)
+	q := newQuestionRef(s, 1)
+	c, ref := v.newReference(pipelineRoad{q: q}, true)
+	if !s.post(&askBootstrap{q, ref}) {
+		q.gone = s.why()
+		ref.breakWith(s.why())
+		return c
+	}
+	s.run()
+	return c
+}
+
+type askBootstrap struct {
+	q  *questionRef
+	at *reference
+}
+
+func (s *session) sendBootstrap(a *askBootstrap) {
+	if err := s.questionRoom(); err != nil {
+		a.q.gone = err
+		s.emit(do(func() { a.at.breakWith(err) }))
+		return
+	}
+	s.send(msgBootstrap(s.ask(a.q, &question{at: a.at})))
+	s.questionDroppedEarly(a.q)
+}
+
+// onBootstrap: "Get the bootstrap interface exported by the remote vat."
+func (s *session) onBootstrap(b rpc.Bootstrap) error {
+	a, err := s.newAnswer(b.QuestionId(), &answer{})
+	if err != nil {
+		return err
+	}
+	res := result{err: failed("this vat offers no bootstrap capability")}
+	if c := s.vat.bootstrap; c.IsValid() {
+		p := s.vat.pinClient(c)
+		res = result{cap: &p, release: p.free}
+	}
+	s.settleAnswer(a.id, res)
+	return nil
+}

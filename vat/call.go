@@ -1,0 +1,122 @@
+package vat
+
+import (
+	"context"
+	"sync"
+
+	"capnproto.org/go/capnp/v3"
+)
+
+// A parcel is what travels on a road: a call, or a Disembargo behind calls.
+type parcel interface {
+	// reject ends a parcel that cannot be delivered. It does not block and enqueues at most.
+	reject(err error)
+}
+
+// A call is a method call on its way to the object, from local code or from a peer.
+//
+// It is handed on from road to road and owned by whoever holds it; exactly one of them delivers it
+// (to an object, or onto a wire) or rejects it, and that one sees to it that ret is settled once and that
+// the parameters are released once.
+type call struct {
+	ctx    context.Context // done when the caller no longer wants the result
+	method capnp.Method
+	args   capnp.Struct // in a message of its own, whose table holds its capabilities
+	ret    sink
+
+	// early is set where the caller was given promises for the results already (see earlyReturn).
+	early *earlyReturn
+
+	release func()
+	once    sync.Once
+}
+
+// releaseArgs lets go of the parameters. It may enter go-capnp, so it is for the worker, or for code that is
+// outside of any turn.
+func (c *call) releaseArgs() {
+	c.once.Do(func() {
+		if c.release != nil {
+			c.release()
+		}
+	})
+}
+
+func (c *call) reject(err error) {
+	c.ret.settle(result{err: err})
+	// The parameters may hold references whose Shutdown enters code that is not ours.
+	go c.releaseArgs()
+}
+
+// A sink takes the result of one call. Its methods are called in turns of sessions and on the goroutines of
+// objects; they enqueue at most, and never block.
+type sink interface {
+	// forwarded says that the call went out on a wire as q: what is pipelined on it can follow. At most
+	// once, before settle. The sink holds q from then on and releases it.
+	forwarded(q *questionRef)
+	// settle hands over the result, exactly once.
+	settle(r result)
+}
+
+// A result of a call: an exception, a capability, or a struct with capabilities. Whoever it was handed to
+// owns it and calls free once.
+type result struct {
+	err     error
+	content capnp.Ptr // in a message whose table holds the capabilities
+	cap     *pin      // the whole result is this capability: Accept and Bootstrap
+	release func()
+}
+
+func (r result) free() {
+	if r.release != nil {
+		r.release()
+	}
+}
+
+// pins are the capabilities of a result, each pinned as it is now, in the order of the message's table.
+// The caller releases them.
+func (r result) pins(v *Vat) []pin {
+	if r.err != nil {
+		return nil
+	}
+	if r.cap != nil {
+		return []pin{r.cap.again()}
+	}
+	msg := r.content.Message()
+	if msg == nil {
+		return nil
+	}
+	table := msg.CapTable()
+	pins := make([]pin, table.Len())
+	for i := range pins {
+		pins[i] = v.pinClient(table.At(i))
+	}
+	return pins
+}
+
+// at is the road to what path leads to in the result, with pins as from r.pins.
+func (r result) at(path []capnp.PipelineOp, pins []pin) road {
+	if r.err != nil {
+		return brokenRoad{r.err}
+	}
+	if r.cap != nil {
+		if len(path) > 0 {
+			return brokenRoad{failed("the result is a capability: it has no field %d", path[0].Field)}
+		}
+		return pins[0].road
+	}
+	p, err := capnp.Transform(r.content, path)
+	if err != nil {
+		return brokenRoad{err}
+	}
+	if !p.IsValid() {
+		return brokenRoad{failed("call on a null capability")}
+	}
+	i := p.Interface()
+	if !i.IsValid() {
+		return brokenRoad{failed("call on a result that is not a capability")}
+	}
+	if id := int(i.Capability()); id < len(pins) {
+		return pins[id].road
+	}
+	return brokenRoad{failed("call on a null capability")}
+}

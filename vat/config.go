@@ -1,0 +1,123 @@
+package vat
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A Directory knows where vats are. Package cluster has one, by memberlist. Its methods are called from any
+// goroutine, and must not block.
+type Directory interface {
+	// Addresses of a vat, best first; none if it is not known.
+	Addresses(transport.VatID) []string
+}
+
+// Config is what a vat is made of. It is copied; the caller's value is never changed.
+type Config struct {
+	// Network by which it reaches others and is reached. Required. It is the vat's once New has
+	// succeeded: Close closes it.
+	Network transport.Network
+
+	// Directory to look up vats in; nil: none, only addresses that are given or come with a handoff.
+	Directory Directory
+
+	// Bootstrap is what any peer gets by asking. Zero: asking is answered with an exception. The
+	// reference passes to the vat.
+	Bootstrap capnp.Client
+
+	// EarlyReturn names the methods that answer with promises, see there.
+	EarlyReturn []EarlyReturn
+
+	// Limits on what peers and local code may hold at a time; zero fields mean those of DefaultLimits.
+	Limits Limits
+
+	// Logger hears of faults of peers and of our own; nil means slog.Default.
+	Logger *slog.Logger
+
+	// Tap, if not nil, sees every RPC message of the vat, in order for each peer and direction: those
+	// sent as they are handed to the transport, those received as they are dealt with. It is called
+	// within turns, so it must not block, nor call into the vat.
+	Tap func(TapEvent)
+}
+
+// A TapEvent is one message sent or received.
+type TapEvent struct {
+	Out  bool // sent by this vat
+	Peer transport.Hello
+	At   time.Time
+	// Message is valid during the call only, and not to be changed.
+	Message rpc.Message
+}
+
+// Limits bound the tables of a vat. What would go beyond one is answered with an overloaded exception that
+// names it where a caller can be told, and ends the session with an Abort that does where it cannot.
+type Limits struct {
+	Questions  int           // open, of ours to one peer; 65,536
+	Answers    int           // open, of one peer's; 65,536
+	Imports    int           // held from one peer; 1,048,576
+	Pipelined  int           // calls that wait on one answer; 4,096
+	Provisions int           // open in the vat, kept results included; 65,536
+	Dial       time.Duration // to reach a peer; 10 s
+	Handoff    time.Duration // an Accept waits for its provision; 30 s
+}
+
+// DefaultLimits are those of a Config that names none.
+func DefaultLimits() Limits {
+	return Limits{
+		Questions:  1 << 16,
+		Answers:    1 << 16,
+		Imports:    1 << 20,
+		Pipelined:  1 << 12,
+		Provisions: 1 << 16,
+		Dial:       10 * time.Second,
+		Handoff:    30 * time.Second,
+	}
+}
+
+func (l Limits) withDefaults() Limits {
+	d := DefaultLimits()
+	fill(&l.Questions, d.Questions)
+	fill(&l.Answers, d.Answers)
+	fill(&l.Imports, d.Imports)
+	fill(&l.Pipelined, d.Pipelined)
+	fill(&l.Provisions, d.Provisions)
+	fill(&l.Dial, d.Dial)
+	fill(&l.Handoff, d.Handoff)
+	return l
+}
+
+func fill[T int | time.Duration](field *T, value T) {
+	if *field == 0 {
+		*field = value
+	}
+}
+
+func (c Config) validate() error {
+	if c.Network == nil {
+		return errors.New("vat: Config.Network is nil: give it one, for example transport.ListenTLS")
+	}
+	l := c.Limits
+	for _, n := range []int{l.Questions, l.Answers, l.Imports, l.Pipelined, l.Provisions, int(l.Dial), int(l.Handoff)} {
+		if n < 0 {
+			return fmt.Errorf("vat: Config.Limits has a negative field: %+v", l)
+		}
+	}
+	for i, e := range c.EarlyReturn {
+		if len(e.Caps) == 0 {
+			return fmt.Errorf("vat: Config.EarlyReturn[%d] (%#x.%d) names no capability of the results", i, e.Interface, e.Method)
+		}
+		for _, path := range e.Caps {
+			if len(path) == 0 || len(path) > 64 {
+				return fmt.Errorf("vat: Config.EarlyReturn[%d] (%#x.%d) has a path of %d fields", i, e.Interface, e.Method, len(path))
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,240 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// writeCaps writes the capability table of a payload from that of its message, and returns the exports that it
+// counted up, one entry for each count.
+func (s *session) writeCaps(payload rpc.Payload, msg *capnp.Message) (exports []uint32) {
+	table := msg.CapTable()
+	if table.Len() == 0 {
+		return nil
+	}
+	list := must(payload.NewCapTable(int32(table.Len())))
+	for i := range table.Len() {
+		d := list.At(i)
+		s.describe(d, s.vat.pinClient(table.At(i)))
+		if id, ok := exportIn(d); ok {
+			exports = append(exports, id)
+		}
+	}
+	return exports
+}
+
+func exportIn(d rpc.CapDescriptor) (uint32, bool) {
+	switch d.Which() {
+	case rpc.CapDescriptor_Which_senderHosted:
+		return d.SenderHosted(), true
+	case rpc.CapDescriptor_Which_senderPromise:
+		return d.SenderPromise(), true
+	case rpc.CapDescriptor_Which_thirdPartyHosted:
+		return must(d.ThirdPartyHosted()).VineId(), true
+	}
+	return 0, false
+}
+
+// describe names the capability of p, which it takes over, to the peer.
+func (s *session) describe(d rpc.CapDescriptor, p pin) {
+	s.describeAs(d, p, p.road, p, nil)
+}
+
+// describeAs is describe, where calls on the vine, if there is to be one, go along via, which vine pins; and
+// intro, if not nil, is an introduction that was made already. It returns the introduction, if one was used.
+func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, intro *introduction) *introduction {
+	switch to := p.road.(type) {
+	case brokenRoad:
+		if !p.snap.IsValid() {
+			d.SetNone()
+			return nil
+		}
+		d.SetSenderPromise(s.addBroken(p, to.err))
+		return nil
+	case *importRef:
+		if to.s == s {
+			d.SetReceiverHosted(to.id)
+			s.freeLater(p) // the peer has this before our Release, if there is one, for it goes first
+			return nil
+		}
+		if intro == nil {
+			if intro = introduce(to, s); intro != nil {
+				s.emit(do(intro.post))
+			}
+		}
+	}
+	if intro != nil {
+		s.describeThirdParty(d, via, vine.again(), intro)
+		s.freeLater(p)
+		return intro
+	}
+	s.describeOwn(d, p)
+	return nil
+}
+
+// describeOwn exports p: it is hosted here, or stands for what cannot be named to the peer yet, or ever.
+func (s *session) describeOwn(d rpc.CapDescriptor, p pin) {
+	switch brand := p.snap.Brand().Value.(type) {
+	case *promise:
+		d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{promise: brand}))
+	case *reference:
+		if o, ok := p.road.(*object); ok {
+			d.SetSenderHosted(s.addExport(p, o.hook))
+			return
+		}
+		if brand.mayResolve() {
+			d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{ref: brand}))
+			return
+		}
+		d.SetSenderHosted(s.addExport(p, p.snap.Metadata()))
+	default:
+		d.SetSenderHosted(s.addExport(p, p.snap.Metadata()))
+	}
+}
+
+// describeThirdParty tells the peer where to find the capability, and gives it the vine.
+func (s *session) describeThirdParty(d rpc.CapDescriptor, via road, vine pin, intro *introduction) {
+	id := s.addExport(vine, nil)
+	s.exports.visit(id, func(e *export) { e.road, e.intro, e.vine = via, intro, true })
+	t := must(d.NewThirdPartyHosted())
+	t.SetVineId(id)
+	contact := must(transport.NewToContact(t.Segment()))
+	check(intro.host.Encode(must(contact.NewHost())))
+	addrs := must(contact.NewAddresses(int32(len(intro.addresses))))
+	for i, a := range intro.addresses {
+		check(addrs.Set(i, a))
+	}
+	check(contact.SetNonce(intro.nonce[:]))
+	check(t.SetId(contact.ToPtr()))
+}
+
+// addBroken exports a broken capability: "create a new export (senderPromise) for each broken capability and
+// then immediately follow the payload-bearing message with one Resolve message".
+func (s *session) addBroken(p pin, err error) uint32 {
+	id := s.addExport(p, nil)
+	s.exports.visit(id, func(e *export) { e.resolved = true })
+	s.broken = append(s.broken, brokenExport{id, err})
+	return id
+}
+
+type brokenExport struct {
+	id  uint32
+	err error
+}
+
+// flushBroken sends the Resolves that addBroken owes, behind the message that carried them.
+func (s *session) flushBroken() {
+	for _, b := range s.broken {
+		m := newMessage()
+		r := must(m.NewResolve())
+		r.SetPromiseId(b.id)
+		check(setException(must(r.NewException()), b.err))
+		s.send(m)
+	}
+	s.broken = nil
+}
+
+// readPayload makes clients for the capabilities of a payload and puts them into the table of its message,
+// which releases them.
+func (s *session) readPayload(p rpc.Payload, client func(i int, d rpc.CapDescriptor) (capnp.Client, error)) error {
+	list, err := p.CapTable()
+	if err != nil {
+		return fault("unreadable capability table: %v", err)
+	}
+	table := p.Message().CapTable()
+	for i := range list.Len() {
+		c, err := client(i, list.At(i))
+		if err != nil {
+			return err
+		}
+		table.Add(c)
+	}
+	return nil
+}
+
+// readCap makes a client for one capability that the peer sent. The caller releases it.
+func (s *session) readCap(d rpc.CapDescriptor) (capnp.Client, error) {
+	switch d.Which() {
+	case rpc.CapDescriptor_Which_none:
+		return capnp.Client{}, nil
+	case rpc.CapDescriptor_Which_senderHosted:
+		return s.importCap(d.SenderHosted(), false)
+	case rpc.CapDescriptor_Which_senderPromise:
+		return s.importCap(d.SenderPromise(), true)
+	case rpc.CapDescriptor_Which_receiverHosted:
+		return s.ownExport(d.ReceiverHosted())
+	case rpc.CapDescriptor_Which_receiverAnswer:
+		return s.ownAnswer(d)
+	case rpc.CapDescriptor_Which_thirdPartyHosted:
+		c, err := s.readContact(d)
+		if err != nil {
+			return capnp.Client{}, err
+		}
+		return c.client(), nil
+	}
+	// "A capability of a kind that we do not know" can at least be called, and says so.
+	return capnp.ErrorClient(unimplemented("capability descriptor of unknown kind %d", d.Which())), nil
+}
+
+// ownExport is a client for one of our exports that the peer sent back.
+func (s *session) ownExport(id uint32) (capnp.Client, error) {
+	var c capnp.Client
+	if !s.exports.visit(id, func(e *export) { c = e.pin.client() }) {
+		return c, fault("capability receiverHosted %d, which is not exported", id)
+	}
+	return c, nil
+}
+
+// ownAnswer is a client for what one of our answers will hold, or holds.
+func (s *session) ownAnswer(d rpc.CapDescriptor) (capnp.Client, error) {
+	pa, err := d.ReceiverAnswer()
+	if err != nil {
+		return capnp.Client{}, fault("unreadable receiverAnswer: %v", err)
+	}
+	path, err := decodePath(pa)
+	if err != nil {
+		return capnp.Client{}, err
+	}
+	return s.answerClient(pa.QuestionId(), path)
+}
+
+// readResult makes a result of a payload. What was pipelined on the question may still be under way to the
+// peer: a capability that is not the peer's own comes behind an embargo then.
+func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.PipelineOp) (result, error) {
+	content, err := p.Content()
+	if err != nil {
+		return result{}, fault("unreadable results: %v", err)
+	}
+	paths := map[int][]capnp.PipelineOp{}
+	for _, path := range pipelined {
+		at, err := capnp.Transform(content, path)
+		if i := at.Interface(); err == nil && i.IsValid() {
+			if _, ok := paths[int(i.Capability())]; !ok {
+				paths[int(i.Capability())] = append([]capnp.PipelineOp{}, path...)
+			}
+		}
+	}
+	err = s.readPayload(p, func(i int, d rpc.CapDescriptor) (capnp.Client, error) {
+		path, used := paths[i]
+		switch d.Which() {
+		case rpc.CapDescriptor_Which_receiverHosted, rpc.CapDescriptor_Which_receiverAnswer:
+			c, err := s.readCap(d)
+			if err != nil || !used {
+				return c, err
+			}
+			return s.embargoResult(c, q, path), nil
+		case rpc.CapDescriptor_Which_thirdPartyHosted:
+			if used {
+				return s.acceptResult(d)
+			}
+		}
+		return s.readCap(d)
+	})
+	if err != nil {
+		return result{}, err
+	}
+	table := p.Message().CapTable()
+	return result{content: content, release: func() { table.Reset() }}, nil
+}

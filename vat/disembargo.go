@@ -1,0 +1,131 @@
+package vat
+
+import (
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// A disembargo travels behind the calls that it follows, on their road, to where they leave this vat.
+type disembargo struct {
+	from     *session // who sent it to us
+	loopback uint32   // senderLoopback: to be echoed to from
+	accept   []byte   // context.accept: to be sent on to the provider
+	provide  *questionRef
+}
+
+// reject: the road ended before the wire. Nothing waits for it that will not learn of that itself.
+func (d *disembargo) reject(error) {
+	if d.provide != nil {
+		d.provide.drop()
+	}
+}
+
+// askDisembargo has the session send one, from its own mailbox and so behind the calls that are in it.
+type askDisembargo struct {
+	target   wireTarget
+	loopback uint32
+	accept   []byte
+	q        *questionRef // target is its answer: held until this has gone
+}
+
+func (s *session) sendDisembargo(a *askDisembargo) {
+	if a.q != nil {
+		defer a.q.drop()
+		if a.q.gone != nil {
+			return
+		}
+	}
+	m, ctx := msgDisembargo(a.target)
+	if a.accept != nil {
+		check(ctx.SetAccept(a.accept))
+	} else {
+		ctx.SetSenderLoopback(a.loopback)
+	}
+	s.send(m)
+}
+
+// passDisembargo takes one that has come down a road of this session, on which target is where calls go.
+func (s *session) passDisembargo(target wireTarget, d *disembargo) {
+	if d.accept != nil {
+		s.sendAcceptDisembargo(d)
+		return
+	}
+	if d.from != s {
+		d.from.fault("Disembargo (senderLoopback) on a promise that does not resolve back to its sender")
+		return
+	}
+	// "As soon as the receiver has echoed back all pipelined calls on this promise, it will deliver the
+	// Disembargo back to the sender with receiverLoopback set to the same value."
+	m, ctx := msgDisembargo(target)
+	ctx.SetReceiverLoopback(d.loopback)
+	s.send(m)
+}
+
+// sendAcceptDisembargo: "If target is the variant promisedAnswer, then it specifies the QuestionId of the
+// Provide operation which initiated this handoff." Its transform stays null.
+func (s *session) sendAcceptDisembargo(d *disembargo) {
+	q := d.provide
+	s.emit(do(q.drop))
+	if q.s != s || q.gone != nil || !q.asked {
+		return // the Provide is finished: nobody waits for this any more
+	}
+	m, ctx := msgDisembargo(wireTarget{onAnswer: true, id: q.id})
+	check(ctx.SetAccept(d.accept))
+	s.send(m)
+}
+
+// onDisembargo takes a Disembargo in each of its contexts.
+func (s *session) onDisembargo(d rpc.Disembargo) error {
+	switch ctx := d.Context(); ctx.Which() {
+	case rpc.Disembargo_context_Which_receiverLoopback:
+		return s.lift(ctx.ReceiverLoopback())
+	case rpc.Disembargo_context_Which_senderLoopback:
+		target, err := decodeTarget(d.Target())
+		if err != nil {
+			return err
+		}
+		return s.follow(target, &disembargo{from: s, loopback: ctx.SenderLoopback()})
+	case rpc.Disembargo_context_Which_accept:
+		id, err := ctx.Accept()
+		if err != nil {
+			return fault("unreadable Disembargo: %v", err)
+		}
+		target, err := decodeTarget(d.Target())
+		if err != nil {
+			return err
+		}
+		return s.onAcceptDisembargo(target, append([]byte{}, id...))
+	}
+	return fault("Disembargo in a context of unknown kind %d", d.Context().Which())
+}
+
+// follow sends d down the road that calls on target take.
+func (s *session) follow(target wireTarget, d *disembargo) error {
+	if target.onAnswer {
+		return s.putAnswer(target, d)
+	}
+	return s.putExport(target.id, d)
+}
+
+// onAcceptDisembargo: addressed to an export, it is on its way from the recipient through us to the provider;
+// addressed to an answer, we are the provider, and it has arrived.
+func (s *session) onAcceptDisembargo(target wireTarget, id []byte) error {
+	if max := 64; len(id) > max {
+		return fault("Disembargo with an embargo id of %d bytes, more than %d", len(id), max)
+	}
+	if target.onAnswer {
+		return s.liftProvision(target.id, id)
+	}
+	var provide *questionRef
+	if !s.exports.visit(target.id, func(e *export) {
+		if e.intro != nil {
+			provide = e.intro.provide
+			provide.hold()
+		}
+	}) {
+		return fault("Disembargo of export %d, which does not exist", target.id)
+	}
+	if provide == nil {
+		return fault("Disembargo (accept) of export %d, which was not introduced", target.id)
+	}
+	return s.putExport(target.id, &disembargo{from: s, accept: id, provide: provide})
+}

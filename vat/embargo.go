@@ -1,0 +1,129 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+)
+
+// An embargo holds back calls on a promise that turned out to resolve to us, until a Disembargo
+// (senderLoopback) has gone to the peer and come back (receiverLoopback), behind all calls that went that way.
+//
+// States: standing (calls wait in queue); lifted (calls go on to the capability: the reference is about to
+// take the short cut).
+type embargo struct {
+	queue  []parcel
+	lifted bool
+	road   *embargoRef
+	ref    *reference
+	client capnp.Client // what the promise resolved to; owned
+	to     pin          // the same, pinned
+}
+
+// An embargoRef is the road into an embargo.
+type embargoRef struct {
+	s    *session
+	id   uint32
+	past road // where it leads once the embargo is gone; for turns of s
+}
+
+func (e *embargoRef) put(p parcel) { e.s.putParcel(&toEmbargo{e, p}, p) }
+func (e *embargoRef) wake()        { e.s.wake() }
+func (e *embargoRef) run()         { e.s.run() }
+
+type (
+	toEmbargo struct {
+		e *embargoRef
+		parcel
+	}
+	// shorten is the marker: behind it in the mailbox is nothing that was put on the embargo.
+	shorten struct {
+		ref    *reference
+		client capnp.Client
+		id     uint32
+	}
+)
+
+// embargoLoopback moves ref into an embargo on c, which it takes over, and asks for the Disembargo. The request
+// goes through our own mailbox: calls that were put on the old road may wait there, and it has to go behind
+// them.
+func (s *session) embargoLoopback(target wireTarget, ref *reference, c capnp.Client) {
+	e := s.addEmbargo(c)
+	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
+	s.emit(do(func() {
+		ref.moveTo(func() road { return e })
+		s.tell(&askDisembargo{target: target, loopback: e.id})
+	}))
+}
+
+// addEmbargo makes an embargo on c, which it takes over.
+func (s *session) addEmbargo(c capnp.Client) *embargoRef {
+	e := &embargoRef{s: s}
+	e.id = s.embargoes.addNew(&embargo{road: e, client: c, to: s.vat.pinClient(c)})
+	return e
+}
+
+// embargoResult is a client for c, which came in the results of q and is hosted here, behind an embargo:
+// calls for it are under way to the peer.
+func (s *session) embargoResult(c capnp.Client, q *questionRef, path []capnp.PipelineOp) capnp.Client {
+	e := s.addEmbargo(c)
+	client, ref := s.vat.newReference(e, true)
+	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
+	q.hold()
+	s.emit(do(func() {
+		s.tell(&askDisembargo{target: wireTarget{onAnswer: true, id: q.id, path: path}, loopback: e.id, q: q})
+	}))
+	return client
+}
+
+func (s *session) putEmbargo(e *embargoRef, p parcel) {
+	var to road
+	if to = e.past; to == nil {
+		s.embargoes.visit(e.id, func(x *embargo) {
+			if x.lifted {
+				to = x.to.road
+				return
+			}
+			x.queue = append(x.queue, p)
+		})
+	}
+	if to != nil {
+		s.deliver(to, p)
+	}
+}
+
+// lift hands the queue on and has the reference take the short cut, in two steps: it keeps new calls back
+// until all that was put on the embargo before is past it.
+func (s *session) lift(id uint32) error {
+	var x embargo
+	twice := false
+	if !s.embargoes.visit(id, func(e *embargo) {
+		twice = e.lifted
+		e.lifted = true
+		x = *e
+		e.queue = nil
+	}) || twice {
+		return fault("Disembargo (receiverLoopback) %d, which was not sent", id)
+	}
+	for _, p := range x.queue {
+		s.deliver(x.to.road, p)
+	}
+	s.emit(do(func() {
+		x.ref.keepBack()
+		s.tell(&shorten{x.ref, x.client, id})
+	}))
+	return nil
+}
+
+func (s *session) shorten(m *shorten) {
+	var to pin
+	s.embargoes.visit(m.id, func(x *embargo) {
+		to = x.to
+		x.road.past = to.road
+	})
+	s.embargoes.remove(m.id)
+	s.embargoes.ids.giveBack(m.id)
+	s.emit(do(func() {
+		m.ref.settle(m.client)
+		s.vat.later(m.client.Release)
+	}))
+	s.freeLater(to)
+}

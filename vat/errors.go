@@ -1,0 +1,69 @@
+package vat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"capnproto.org/go/capnp/v3/exc"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// Errors of three kinds never mix. What a call ended with is an exception (exc.Exception, with a type of
+// rpc.capnp). What a peer did against rpc.capnp is a protocolFault: its session is aborted. What only a
+// mistake of ours can cause panics, and the supervisor ends the session in whose turn it happened.
+
+// A protocolFault is a message that no vat that keeps to rpc.capnp sends. The session in which it arrived
+// says so in an Abort and ends.
+type protocolFault struct{ reason string }
+
+func (f *protocolFault) Error() string { return f.reason }
+
+func fault(format string, args ...any) error {
+	return &protocolFault{fmt.Sprintf(format, args...)}
+}
+
+func failed(format string, args ...any) error {
+	return exc.New(exc.Failed, "", fmt.Sprintf(format, args...))
+}
+
+func disconnected(format string, args ...any) error {
+	return exc.New(exc.Disconnected, "", fmt.Sprintf(format, args...))
+}
+
+func overloaded(format string, args ...any) error {
+	return exc.New(exc.Overloaded, "", fmt.Sprintf(format, args...))
+}
+
+func unimplemented(format string, args ...any) error {
+	return exc.New(exc.Unimplemented, "", fmt.Sprintf(format, args...))
+}
+
+var errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
+
+// setException writes err with the type that it has.
+func setException(e rpc.Exception, err error) error {
+	e.SetType(rpc.Exception_Type(exc.TypeOf(err)))
+	return e.SetReason(err.Error())
+}
+
+// exception reads what a peer sent. Its text is the peer's, unchanged: nothing is added on the way.
+func exception(e rpc.Exception) error {
+	reason, err := e.Reason()
+	if err != nil {
+		return fault("exception with an unreadable reason: %v", err)
+	}
+	t := exc.Type(e.Type())
+	if t > exc.Unimplemented {
+		t = exc.Failed
+	}
+	return exc.New(t, "", reason)
+}
+
+// callerError is what a caller whose context ended sees.
+func callerError(ctx context.Context) error {
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return errCanceled
+}

@@ -1,0 +1,309 @@
+package vat
+
+import (
+	"encoding/hex"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A nonce names an introduction. It is random, and still no secret that anything rests on: a provision goes
+// only to the vat that the introducer named.
+type nonce [16]byte
+
+func (n nonce) String() string { return hex.EncodeToString(n[:4]) }
+
+func toNonce(b []byte) (n nonce, err error) {
+	if len(b) != len(n) {
+		return n, fault("nonce of %d bytes, want %d", len(b), len(n))
+	}
+	copy(n[:], b)
+	return n, nil
+}
+
+// An introduction is what we, the introducer, tell the recipient of where a capability is: the host, and the
+// nonce under which it provides it to that recipient. provide is the Provide, or the call whose results are
+// kept; the vine holds it.
+type introduction struct {
+	host      transport.VatID
+	addresses []string
+	nonce     nonce
+	recipient *session
+	provide   *questionRef
+	target    *importRef // what to provide
+}
+
+// introduce provides the capability at the end of to, a road of another session, to the peer of recipient, and
+// is nil where that cannot be: the capability is proxied then. The Provide goes out with post.
+func introduce(to road, recipient *session) *introduction {
+	i, ok := to.(*importRef)
+	if !ok || i.s == recipient {
+		return nil
+	}
+	if !i.s.has(transport.FeatureHandoff) || !recipient.has(transport.FeatureHandoff) {
+		return nil
+	}
+	in := i.s.newIntroduction(recipient)
+	in.provide = newQuestionRef(i.s, 1)
+	in.target = i
+	return in
+}
+
+// post enqueues the Provide. Its target must be held by the caller until then.
+func (in *introduction) post() {
+	i := in.target
+	i.hold() // until the Provide has gone
+	if !i.s.post(&askProvide{q: in.provide, target: i, recipient: in.recipient.peer, nonce: in.nonce}) {
+		i.drop()
+		return
+	}
+	i.s.wake()
+}
+
+// newIntroduction names the peer as host. Its addresses are left out where the directory knows them: then the
+// recipient's own does too.
+func (s *session) newIntroduction(recipient *session) *introduction {
+	in := &introduction{host: s.peer, nonce: s.vat.newNonce(), recipient: recipient}
+	if d := s.vat.directory; d == nil || len(d.Addresses(s.peer)) == 0 {
+		in.addresses = s.vat.addressesOf(s.peer)
+	}
+	return in
+}
+
+type (
+	askProvide struct {
+		q         *questionRef
+		target    *importRef // held
+		recipient transport.VatID
+		nonce     nonce
+	}
+	askAccept struct {
+		q          *questionRef
+		at         *reference
+		introducer transport.VatID
+		nonce      nonce
+		embargo    []byte // nil: none
+	}
+)
+
+// sendProvide: "the sender wishes to make a particular capability implemented by the receiver available to a
+// third party for direct access".
+func (s *session) sendProvide(a *askProvide) {
+	if err := s.questionRoom(); err != nil {
+		a.q.gone = err
+		s.emit(do(a.target.drop))
+		return
+	}
+	id := s.ask(a.q, &question{})
+	m := newMessage()
+	p := must(m.NewProvide())
+	p.SetQuestionId(id)
+	wireTarget{id: a.target.id}.encode(must(p.NewTarget()))
+	await := must(transport.NewToAwait(p.Segment()))
+	check(a.recipient.Encode(must(await.NewRecipient())))
+	check(await.SetNonce(a.nonce[:]))
+	check(p.SetRecipient(await.ToPtr()))
+	s.send(m)
+	s.emit(do(a.target.drop))
+	s.questionDroppedEarly(a.q)
+}
+
+// sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".
+func (s *session) sendAccept(a *askAccept) {
+	if err := s.questionRoom(); err != nil {
+		a.q.gone = err
+		s.emit(do(func() { a.at.breakWith(s.acceptError(err)) }))
+		return
+	}
+	id := s.ask(a.q, &question{at: a.at, accept: true})
+	m := newMessage()
+	acc := must(m.NewAccept())
+	acc.SetQuestionId(id)
+	done := must(transport.NewToComplete(acc.Segment()))
+	check(a.introducer.Encode(must(done.NewIntroducer())))
+	check(done.SetNonce(a.nonce[:]))
+	check(acc.SetProvision(done.ToPtr()))
+	if a.embargo != nil {
+		check(acc.SetEmbargo(a.embargo))
+	}
+	s.send(m)
+	s.questionDroppedEarly(a.q)
+}
+
+// questionDroppedEarly finishes a question that was let go before it was asked.
+func (s *session) questionDroppedEarly(q *questionRef) {
+	if q.holds.Load() <= 0 {
+		s.questionDropped(q)
+	}
+}
+
+// A contact is an introduction as the recipient has it: where the capability is, and the vine.
+//
+// States: fresh (nothing was sent to the host: a vat that only passes the capability on never connects);
+// accepted.
+type contact struct {
+	vat       *Vat
+	from      *session // the introducer
+	host      transport.VatID
+	addresses []string
+	nonce     nonce
+	vine      *pin
+}
+
+// readContact reads a thirdPartyHosted descriptor.
+func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
+	t, err := d.ThirdPartyHosted()
+	if err != nil {
+		return nil, fault("unreadable thirdPartyHosted: %v", err)
+	}
+	id, err := t.Id()
+	if err != nil {
+		return nil, fault("unreadable thirdPartyHosted: %v", err)
+	}
+	to := transport.ToContact(id.Struct())
+	host, err := to.Host()
+	if err != nil {
+		return nil, fault("unreadable ToContact: %v", err)
+	}
+	c := &contact{vat: s.vat, from: s}
+	if c.host, err = transport.DecodeVatID(host); err != nil {
+		return nil, fault("ToContact: %v", err)
+	}
+	b, err := to.Nonce()
+	if err != nil {
+		return nil, fault("unreadable ToContact: %v", err)
+	}
+	if c.nonce, err = toNonce(b); err != nil {
+		return nil, err
+	}
+	if c.addresses, err = readAddresses(to); err != nil {
+		return nil, err
+	}
+	client, err := s.importCap(t.VineId(), false)
+	if err != nil {
+		return nil, err
+	}
+	vine := s.vat.pinClient(client)
+	c.vine = &vine
+	s.emit(do(func() { s.vat.later(client.Release) }))
+	return c, nil
+}
+
+const maxAddresses = 16
+
+func readAddresses(to transport.ToContact) ([]string, error) {
+	list, err := to.Addresses()
+	if err != nil || list.Len() > maxAddresses {
+		return nil, fault("ToContact with %d addresses (at most %d): %v", list.Len(), maxAddresses, err)
+	}
+	var addrs []string
+	for i := range list.Len() {
+		a, err := list.At(i)
+		if err != nil || len(a) > 256 {
+			return nil, fault("ToContact with an unreadable address")
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
+}
+
+// client is a client for the capability, accepted with the first call.
+func (c *contact) client() capnp.Client {
+	if !c.from.has(transport.FeatureHandoff) {
+		defer c.drop()
+		return c.vine.client()
+	}
+	client, ref := c.vat.newReference(nil, true)
+	ref.contact = c
+	return client
+}
+
+// drop lets go of a contact that was not accepted.
+func (c *contact) drop() { c.vat.freeLater(c.vine) }
+
+// accept asks the host for the capability, for ref. It enqueues. embargo may be nil.
+func (c *contact) accept(ref *reference, embargo []byte) *questionRef {
+	host := c.vat.session(c.host, c.addresses)
+	q := newQuestionRef(host, 1)
+	ask := &askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}
+	if !host.post(ask) {
+		q.gone = host.why()
+		c.vat.later(func() { ref.breakWith(host.acceptError(host.why())) })
+		return q
+	}
+	host.wake()
+	return q
+}
+
+// acceptError is what a reference breaks with whose Accept failed, or whose host cannot be reached.
+func (s *session) acceptError(err error) error {
+	return disconnected("cannot pick up the capability from %s: %v", s.peer.Short(), err)
+}
+
+// resolveToThirdParty: the promise that ref stands for is hosted by a third party. It is accepted at once,
+// behind an embargo if anything was ever called on it; the Disembargo goes through our own mailbox, behind
+// calls on the old road that wait in it. All is decided inside the gate.
+func (s *session) resolveToThirdParty(id uint32, ref *reference, d rpc.CapDescriptor) error {
+	c, err := s.readContact(d)
+	if err != nil {
+		return err
+	}
+	if !s.has(transport.FeatureHandoff) {
+		client := c.client()
+		s.emit(do(func() {
+			ref.settle(client)
+			s.vat.later(client.Release)
+		}))
+		return nil
+	}
+	s.emit(do(func() {
+		if !ref.acceptAt(c, wireTarget{id: id}) {
+			c.drop()
+		}
+	}))
+	return nil
+}
+
+// acceptResult is a client for a capability of a third party in results on which something was pipelined:
+// accepted at once, with an embargo; the Disembargo goes to the vine, for there is no promise.
+func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
+	c, err := s.readContact(d)
+	if err != nil {
+		return capnp.Client{}, err
+	}
+	if !s.has(transport.FeatureHandoff) {
+		return c.client(), nil
+	}
+	t := must(d.ThirdPartyHosted())
+	client, ref := s.vat.newReference(nil, true)
+	ref.keepBack()
+	s.emit(do(func() { ref.acceptAt(c, wireTarget{id: t.VineId()}) }))
+	return client, nil
+}
+
+// acceptAt moves r to an Accept of c. disembargo is where the Disembargo goes, if one is needed.
+func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
+	taken := false
+	r.moveTo(func() road {
+		taken = true
+		var embargo []byte
+		i, atImport := r.home.(*importRef)
+		if !atImport || i.used.Load() {
+			n := r.vat.newNonce()
+			embargo = n[:]
+			c.from.tell(&askDisembargo{target: disembargo, accept: embargo})
+		}
+		q := c.accept(r, embargo)
+		r.vine, r.accepting = c.vine, q
+		held := r.held
+		r.held = nil
+		to := pipelineRoad{q: q}
+		for _, p := range held {
+			to.put(p)
+		}
+		return to
+	})
+	return taken
+}

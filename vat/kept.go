@@ -1,0 +1,182 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A keptResult is one capability of the results of a call that go to a third party: the vat that made the call
+// introduced us to that party, and us only learns of the results what it may pipeline on.
+//
+// The call's Return (resultsSentElsewhere) goes out at once; the recipient's Accept is answered with the
+// capability, with the call's exception, or with null. The introducer's Finish cancels the call as long as no
+// Accept has come, and frees nothing of the recipient's after.
+type keptResult struct {
+	path      []capnp.PipelineOp
+	nonce     nonce
+	provision *provisionRef
+}
+
+const maxKept = 64 // capabilities of one call's results
+
+func readKept(await transport.ToAwait) ([]keptResult, error) {
+	list, err := await.Results()
+	if err != nil || list.Len() > maxKept {
+		return nil, fault("ToAwait with %d results (at most %d): %v", list.Len(), maxKept, err)
+	}
+	kept := make([]keptResult, list.Len())
+	for i := range kept {
+		b, err := list.At(i).Nonce()
+		if err != nil {
+			return nil, fault("unreadable ToAwait: %v", err)
+		}
+		if kept[i].nonce, err = toNonce(b); err != nil {
+			return nil, err
+		}
+		path, err := list.At(i).Path()
+		if err != nil || path.Len() > 64 {
+			return nil, fault("ToAwait with an unreadable path")
+		}
+		for j := range path.Len() {
+			kept[i].path = append(kept[i].path, capnp.PipelineOp{Field: path.At(j)})
+		}
+	}
+	return kept, nil
+}
+
+// keepFor registers the results of a call that go to a third party, and returns it.
+func (s *session) keepFor(c rpc.Call, ref *answerRef) error {
+	recipient, _, kept, err := readAwait(c.SendResultsTo().ThirdParty())
+	if err != nil {
+		return err
+	}
+	if len(kept) == 0 {
+		return fault("Call with results for a third party, but none named that it may accept")
+	}
+	ref.kept = kept
+	for i := range kept {
+		k := &ref.kept[i]
+		s.emit(do(func() {
+			p, err := s.vat.provision(provisionKey{s.peer, k.nonce}, func(x *provision) []outcome {
+				if x.known {
+					return nil
+				}
+				return x.name(recipient, nil)
+			})
+			if err != nil {
+				s.vat.log.Warn("results cannot be kept", "peer", s.peer.Short(), "err", err)
+				return
+			}
+			k.provision = p
+		}))
+	}
+	m, r := msgReturn(ref.id)
+	r.SetResultsSentElsewhere()
+	s.returnMessage(ref.id, m, r)
+	return nil
+}
+
+// offer tells the recipient's side what came of the call.
+func (k keptResult) offer(r result, pins []pin) {
+	if k.provision == nil {
+		return
+	}
+	res := r.keptAt(k.path, pins)
+	taken := false
+	k.provision.visit(func(x *provision) []outcome {
+		taken = true
+		return x.offer(res)
+	})
+	if !taken {
+		res.free()
+	}
+}
+
+// keptAt is the capability at path as a result of its own.
+func (r result) keptAt(path []capnp.PipelineOp, pins []pin) result {
+	if r.err != nil {
+		return result{err: r.err}
+	}
+	p, err := capnp.Transform(r.content, path)
+	if err != nil {
+		return result{err: err}
+	}
+	i := p.Interface()
+	if id := int(i.Capability()); i.IsValid() && id < len(pins) {
+		c := pins[id].again()
+		return result{cap: &c, release: c.free}
+	}
+	null := pin{road: brokenRoad{failed("call on a null capability")}}
+	return result{cap: &null}
+}
+
+// keptFinished: the introducer's Finish. "Before any Accept it cancels the call."
+func (s *session) keptFinished(a answer) {
+	if len(a.ref.kept) == 0 {
+		return
+	}
+	s.emit(do(func() {
+		accepted := false
+		for _, k := range a.ref.kept {
+			if k.provision == nil {
+				continue
+			}
+			k.provision.visit(func(x *provision) []outcome {
+				accepted = accepted || x.accepted
+				return x.end(failed("the introducer has let go of the call"))
+			})
+		}
+		if !accepted {
+			a.ref.stop()
+		}
+	}))
+}
+
+// liftKept is a Disembargo for kept results: it waits in the pipeline of the call, behind the calls that came
+// before it, until what they are for is known.
+type liftKept struct {
+	ref *answerRef
+	id  string
+}
+
+func (l *liftKept) reject(error) {}
+
+func (l *liftKept) lift() {
+	for _, k := range l.ref.kept {
+		if k.provision != nil {
+			k.provision.visit(func(x *provision) []outcome { return x.lift(l.id) })
+		}
+	}
+}
+
+// liftProvision: the Disembargo has arrived where the Accept waits. For a Provide it comes behind the calls on
+// the same road since those were put in the turns before; for kept results it takes its place among what is
+// pipelined.
+func (s *session) liftProvision(id uint32, embargo []byte) error {
+	var a answer
+	if !s.answers.visit(id, func(x *answer) { a = *x }) {
+		return fault("Disembargo (accept) of answer %d, which does not exist", id)
+	}
+	switch {
+	case a.provides != nil:
+		s.emit(do(func() {
+			a.provides.visit(func(x *provision) []outcome { return x.lift(string(embargo)) })
+		}))
+		return nil
+	case len(a.ref.kept) > 0:
+		var now bool
+		lift := &liftKept{a.ref, string(embargo)}
+		s.answers.visit(id, func(x *answer) {
+			if now = x.pipe.res != nil; !now {
+				x.pipe.queue = append(x.pipe.queue, pipelined{nil, lift})
+			}
+		})
+		if now {
+			s.emit(do(lift.lift))
+		}
+		return nil
+	}
+	return fault("Disembargo (accept) of answer %d, which is neither a Provide nor kept", id)
+}

@@ -1,0 +1,272 @@
+package vat
+
+import (
+	"context"
+	"sync"
+
+	"capnproto.org/go/capnp/v3"
+)
+
+// send makes a call of local code and puts it on to.
+func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, capnp.ReleaseFunc) {
+	c, a, err := v.newLocalCall(ctx, s)
+	if err != nil {
+		return capnp.ErrorAnswer(s.Method, err), func() {}
+	}
+	// After the put the call may be over at any time: the answer is taken from a.
+	to.put(c)
+	to.run()
+	return a.promise.Answer(), a.release
+}
+
+// recv makes a call that go-capnp forwards and puts it on to. It only enqueues.
+func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCaller {
+	ctx, cancel := context.WithCancel(ctx)
+	a := &promisedAnswer{vat: v, cancel: cancel}
+	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
+	to.put(&call{ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a})
+	to.wake()
+	return a
+}
+
+// giveBack copies res into what the caller of a Recv provided.
+func giveBack(ret capnp.Returner, res result) {
+	err := res.err
+	if err == nil && res.content.IsValid() {
+		from := res.content.Struct()
+		var to capnp.Struct
+		if to, err = ret.AllocResults(from.Size()); err == nil {
+			err = to.CopyFrom(from)
+		}
+	}
+	ret.PrepareReturn(err)
+	ret.Return()
+	ret.ReleaseResults()
+}
+
+// newLocalCall places the arguments, in a message of their own.
+func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedAnswer, error) {
+	c := &call{method: s.Method}
+	if s.PlaceArgs != nil {
+		msg, seg := capnp.NewSingleSegmentMessage(nil)
+		args, err := capnp.NewRootStruct(seg, s.ArgsSize)
+		if err == nil {
+			err = s.PlaceArgs(args)
+		}
+		if err != nil {
+			msg.CapTable().Reset()
+			return nil, nil, err
+		}
+		c.args, c.release = args, func() { msg.CapTable().Reset() }
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &promisedAnswer{vat: v, cancel: cancel}
+	a.promise = capnp.NewPromise(s.Method, a, nil)
+	a.deliver = func(res result) { a.promise.Resolve(res.content, res.err) }
+	c.ctx, c.ret = ctx, a
+	return c, a, nil
+}
+
+// A promisedAnswer is the answer to a call of local code: the sink of the call, and the PipelineCaller of
+// go-capnp's promise.
+//
+// Its results live until they were delivered and released, both; releasing before they came cancels the call,
+// unless calls are pipelined on it, for those stand for an interest in the results too.
+type promisedAnswer struct {
+	vat     *Vat
+	cancel  context.CancelFunc
+	promise *capnp.Promise // nil where go-capnp forwarded the call
+	deliver func(result)   // on the vat's worker: enters go-capnp
+
+	mu        sync.Mutex
+	pipe      pipeline
+	on        *questionRef // held until released
+	inFlight  int          // pipelined calls under way
+	delivered bool
+	released  bool
+	cleaned   bool
+}
+
+var _ capnp.PipelineCaller = (*promisedAnswer)(nil)
+var _ sink = (*promisedAnswer)(nil)
+
+// PipelineSend implements capnp.PipelineCaller.
+func (a *promisedAnswer) PipelineSend(ctx context.Context, path []capnp.PipelineOp, s capnp.Send) (*capnp.Answer, capnp.ReleaseFunc) {
+	return a.vat.send(ctx, s, answerRoad{a, path})
+}
+
+// PipelineRecv implements capnp.PipelineCaller.
+func (a *promisedAnswer) PipelineRecv(ctx context.Context, path []capnp.PipelineOp, r capnp.Recv) capnp.PipelineCaller {
+	return a.vat.recv(ctx, r, answerRoad{a, path})
+}
+
+// answerRoad leads to what path leads to in the results of a local call.
+type answerRoad struct {
+	a    *promisedAnswer
+	path []capnp.PipelineOp
+}
+
+func (r answerRoad) put(p parcel) {
+	a := r.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c, ok := p.(*call); ok && a.pipe.res == nil {
+		a.inFlight++
+		c.ret = countedSink{c.ret, a}
+	}
+	if d, now := a.pipe.add(pipelined{r.path, p}); now {
+		d.to.put(d.parcel)
+	}
+}
+
+func (r answerRoad) current() road {
+	r.a.mu.Lock()
+	defer r.a.mu.Unlock()
+	return r.a.pipe.road(r.path)
+}
+
+func (r answerRoad) wake() {
+	if to := r.current(); to != nil {
+		to.wake()
+	}
+}
+
+func (r answerRoad) run() {
+	if to := r.current(); to != nil {
+		to.run()
+	}
+}
+
+// forwarded implements sink.
+func (a *promisedAnswer) forwarded(q *questionRef) {
+	a.mu.Lock()
+	for _, d := range a.pipe.forwarded(q) {
+		d.to.put(d.parcel)
+	}
+	a.on = q
+	drop := a.released && a.inFlight == 0
+	if drop {
+		a.on = nil
+	}
+	a.mu.Unlock()
+	q.s.wake()
+	if drop {
+		q.drop()
+	}
+}
+
+// settle implements sink.
+func (a *promisedAnswer) settle(r result) {
+	a.mu.Lock()
+	q := a.pipe.close()
+	a.mu.Unlock()
+	if q != nil {
+		awaitEcho(q, func() { a.settled(r) })
+		return
+	}
+	a.settled(r)
+}
+
+// settled hands on what waits. Local callers follow resolutions, so what is pipelined goes to references, not
+// to the roads that they are on now.
+func (a *promisedAnswer) settled(r result) {
+	a.mu.Lock()
+	var pins []pin
+	if r.err == nil && r.content.Message() != nil {
+		table := r.content.Message().CapTable()
+		for i := range table.Len() {
+			pins = append(pins, a.vat.follow(table.At(i)))
+		}
+	}
+	out := a.pipe.settle(r, pins)
+	for _, d := range out {
+		d.to.put(d.parcel)
+	}
+	a.mu.Unlock()
+	for _, d := range out {
+		d.to.wake()
+	}
+	a.cancel()
+	a.vat.later(func() {
+		a.deliver(r)
+		a.mu.Lock()
+		a.delivered = true
+		a.mu.Unlock()
+		a.cleanUp()
+	})
+}
+
+// release is the ReleaseFunc that the caller got.
+func (a *promisedAnswer) release() {
+	a.mu.Lock()
+	a.released = true
+	cancel, q := false, (*questionRef)(nil)
+	if a.pipe.res == nil && a.inFlight == 0 {
+		// A question's last holder finishes it; short of a question, the call itself is canceled.
+		q, a.on = a.on, nil
+		cancel = q == nil
+	}
+	a.mu.Unlock()
+	if q != nil {
+		q.drop()
+	}
+	if cancel {
+		a.cancel()
+	}
+	a.cleanUp()
+}
+
+// cleanUp lets go of the results once they were delivered and released.
+func (a *promisedAnswer) cleanUp() {
+	a.mu.Lock()
+	if !a.delivered || !a.released || a.cleaned {
+		a.mu.Unlock()
+		return
+	}
+	a.cleaned = true
+	pins, res, q := a.pipe.pins, a.pipe.res, a.on
+	a.pipe.pins, a.on = nil, nil
+	a.mu.Unlock()
+	a.vat.later(func() {
+		if a.promise != nil {
+			a.promise.ReleaseClients()
+		}
+		for _, p := range pins {
+			p.free()
+		}
+		res.free()
+		if q != nil {
+			q.drop()
+		}
+	})
+}
+
+// settledOne notes that a pipelined call is over.
+func (a *promisedAnswer) settledOne() {
+	a.mu.Lock()
+	a.inFlight--
+	cancel, q := false, (*questionRef)(nil)
+	if a.inFlight == 0 && a.released && a.pipe.res == nil {
+		q, a.on = a.on, nil
+		cancel = q == nil
+	}
+	a.mu.Unlock()
+	if q != nil {
+		q.drop()
+	}
+	if cancel {
+		a.cancel()
+	}
+}
+
+// countedSink tells the answer that a call was pipelined on when that call is over.
+type countedSink struct {
+	sink
+	on *promisedAnswer
+}
+
+func (s countedSink) settle(r result) {
+	s.sink.settle(r)
+	// Not here: the answer may be the very one that hands its queue on at this moment, under its lock.
+	s.on.vat.later(s.on.settledOne)
+}

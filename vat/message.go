@@ -1,0 +1,140 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// newMessage starts a message of rpc.capnp in memory that grows as needed.
+func newMessage() rpc.Message {
+	_, seg := capnp.NewSingleSegmentMessage(nil)
+	return must(rpc.NewRootMessage(seg))
+}
+
+// must is for building our own messages: allocating in a message of ours fails only by a mistake of ours,
+// for which the turn fails and the session ends.
+func must[T any](v T, err error) T {
+	check(err)
+	return v
+}
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// wireTarget is MessageTarget as it stands in a message.
+type wireTarget struct {
+	onAnswer bool
+	id       uint32 // of the import, or of the answer
+	path     []capnp.PipelineOp
+}
+
+func (t wireTarget) encode(m rpc.MessageTarget) {
+	if !t.onAnswer {
+		m.SetImportedCap(t.id)
+		return
+	}
+	pa := must(m.NewPromisedAnswer())
+	pa.SetQuestionId(t.id)
+	if len(t.path) == 0 {
+		return // null, not an empty list: the C++ library insists where a Provide is meant
+	}
+	ops := must(pa.NewTransform(int32(len(t.path))))
+	for i, op := range t.path {
+		ops.At(i).SetGetPointerField(op.Field)
+	}
+}
+
+func decodeTarget(m rpc.MessageTarget, err error) (wireTarget, error) {
+	if err != nil {
+		return wireTarget{}, fault("unreadable target: %v", err)
+	}
+	switch m.Which() {
+	case rpc.MessageTarget_Which_importedCap:
+		return wireTarget{id: m.ImportedCap()}, nil
+	case rpc.MessageTarget_Which_promisedAnswer:
+		pa, err := m.PromisedAnswer()
+		if err != nil {
+			return wireTarget{}, fault("unreadable target: %v", err)
+		}
+		path, err := decodePath(pa)
+		return wireTarget{onAnswer: true, id: pa.QuestionId(), path: path}, err
+	}
+	return wireTarget{}, fault("target of unknown kind %d", m.Which())
+}
+
+func decodePath(pa rpc.PromisedAnswer) ([]capnp.PipelineOp, error) {
+	ops, err := pa.Transform()
+	if err != nil {
+		return nil, fault("unreadable transform: %v", err)
+	}
+	var path []capnp.PipelineOp
+	for i := range ops.Len() {
+		switch op := ops.At(i); op.Which() {
+		case rpc.PromisedAnswer_Op_Which_noop:
+		case rpc.PromisedAnswer_Op_Which_getPointerField:
+			path = append(path, capnp.PipelineOp{Field: op.GetPointerField()})
+		default:
+			return nil, fault("transform with an operation of unknown kind %d", op.Which())
+		}
+	}
+	return path, nil
+}
+
+func msgFinish(id uint32) rpc.Message {
+	m := newMessage()
+	f := must(m.NewFinish())
+	f.SetQuestionId(id)
+	// Each import has a count of its own and is given back by a Release.
+	f.SetReleaseResultCaps(false)
+	f.SetRequireEarlyCancellationWorkaround(false)
+	return m
+}
+
+func msgRelease(id, count uint32) rpc.Message {
+	m := newMessage()
+	r := must(m.NewRelease())
+	r.SetId(id)
+	r.SetReferenceCount(count)
+	return m
+}
+
+func msgAbort(err error) rpc.Message {
+	m := newMessage()
+	check(setException(must(m.NewAbort()), err))
+	return m
+}
+
+func msgReturn(id uint32) (rpc.Message, rpc.Return) {
+	m := newMessage()
+	r := must(m.NewReturn())
+	r.SetAnswerId(id)
+	return m, r
+}
+
+func msgException(id uint32, err error) (rpc.Message, rpc.Return) {
+	m, r := msgReturn(id)
+	check(setException(must(r.NewException()), err))
+	return m, r
+}
+
+func msgUnimplemented(echo rpc.Message) rpc.Message {
+	m := newMessage()
+	check(m.SetUnimplemented(echo))
+	return m
+}
+
+func msgBootstrap(id uint32) rpc.Message {
+	m := newMessage()
+	must(m.NewBootstrap()).SetQuestionId(id)
+	return m
+}
+
+func msgDisembargo(t wireTarget) (rpc.Message, rpc.Disembargo_context) {
+	m := newMessage()
+	d := must(m.NewDisembargo())
+	t.encode(must(d.NewTarget()))
+	return m, d.Context()
+}

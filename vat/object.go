@@ -1,0 +1,215 @@
+package vat
+
+import (
+	"fmt"
+	"sync"
+
+	"capnproto.org/go/capnp/v3"
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+)
+
+// An object is a capability hosted here that a session or a promise knows: the road to it. There is one for
+// each hook of go-capnp and vat, so that there is one queue in front of each, and it lives as long as it is
+// held.
+//
+// A server.Server of go-capnp only enqueues: calls are handed to it where they arrive, by an actor that runs
+// inline. Any other hook may block, so its actor has a queue and runs on a goroutine of its own.
+type object struct {
+	vat   *Vat
+	hook  *capnp.Metadata // identifies the hook
+	name  string
+	pid   *actor.PID
+	queue *actors.Queue // nil: inline
+
+	mu    sync.Mutex
+	holds int
+}
+
+var _ road = (*object)(nil)
+var _ holder = (*object)(nil)
+
+type objectKey struct{ v *Vat }
+
+// objectOf is the object for the hook of s, held for the caller. It borrows s.
+func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
+	md := s.Metadata()
+	md.Lock()
+	defer md.Unlock()
+	if x, ok := md.Get(objectKey{v}); ok {
+		o := x.(*object)
+		if o.tryHold() {
+			return o
+		}
+	}
+	o := &object{vat: v, hook: md, holds: 1}
+	// The snapshot is borrowed by the actor: whoever holds the object holds the capability too.
+	host := &objectActor{snap: s}
+	opts := actors.Inline()
+	if !isServer {
+		o.queue = actors.NewQueue(nil)
+		opts = o.queue.Props()
+	}
+	o.name = fmt.Sprintf("object/%d", v.serial.Add(1))
+	pid, err := v.spawn(o.name, actor.PropsFromProducer(func() actor.Actor { return host }, opts))
+	if err != nil {
+		return brokenRoad{err}
+	}
+	o.pid = pid
+	v.nodes.add(o.name, o.node)
+	md.Put(objectKey{v}, o)
+	return o
+}
+
+func (o *object) tryHold() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.holds == 0 {
+		return false
+	}
+	o.holds++
+	return true
+}
+
+func (o *object) hold() {
+	if !o.tryHold() {
+		panic("vat: object held after its last holder let go")
+	}
+}
+
+func (o *object) drop() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.holds--; o.holds == 0 {
+		// Calls that wait stay deliverable: the actor stops behind them.
+		o.vat.nodes.remove(o.name)
+		o.vat.system.Root.Send(o.pid, &stopObject{})
+	}
+}
+
+func (o *object) put(p parcel) {
+	// The hook must outlive the delivery, which for a queued object happens after its last pin may be gone.
+	d := &deliver{parcel: p}
+	if o.queue != nil {
+		if !o.queue.Enqueue(d) {
+			p.reject(disconnected("the object has stopped"))
+		}
+		return
+	}
+	o.vat.system.Root.Send(o.pid, d)
+	if !d.done {
+		p.reject(failed("the object could not take the call: its actor has failed"))
+	}
+}
+
+func (o *object) wake() {
+	if o.queue != nil {
+		o.queue.Wake()
+	}
+}
+
+// run does not use the caller's goroutine: objects block on their own.
+func (o *object) run() { o.wake() }
+
+func (o *object) node() Node {
+	n := Node{Kind: "object", Name: o.name, State: "serving"}
+	if o.queue != nil {
+		n.Mailbox = o.queue.UserMessageCount()
+	}
+	return n
+}
+
+func (o *object) String() string { return o.name }
+
+type (
+	deliver struct {
+		parcel parcel
+		done   bool
+	}
+	stopObject struct{}
+)
+
+// objectActor hands parcels to one hook. It never restarts: the hook is not its to make anew.
+type objectActor struct {
+	snap    capnp.ClientSnapshot
+	stopped bool
+}
+
+func (a *objectActor) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.snap = a.snap.AddRef()
+	case *deliver:
+		a.deliver(m.parcel)
+		m.done = true
+	case *stopObject:
+		ctx.Stop(ctx.Self())
+	case *actor.Stopping:
+		if !a.stopped {
+			a.stopped = true
+			a.snap.Release()
+		}
+	}
+}
+
+func (a *objectActor) deliver(p parcel) {
+	switch p := p.(type) {
+	case *call:
+		a.call(p)
+	default:
+		p.reject(failed("a Disembargo for an object that is hosted here"))
+	}
+}
+
+func (a *objectActor) call(c *call) {
+	if c.ctx.Err() != nil {
+		c.reject(callerError(c.ctx))
+		return
+	}
+	ret := &returner{call: c}
+	a.snap.Recv(c.ctx, capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: c.releaseArgs, Returner: ret})
+}
+
+// A returner is the Returner of one call delivered to an object. It may be used from any goroutine.
+type returner struct {
+	call *call
+	msg  *capnp.Message
+	res  capnp.Struct
+	err  error
+}
+
+var _ capnp.Returner = (*returner)(nil)
+
+// AllocResults implements capnp.Returner.
+func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
+	if r.msg != nil {
+		return capnp.Struct{}, failed("AllocResults called twice")
+	}
+	msg, seg := capnp.NewSingleSegmentMessage(nil)
+	res, err := capnp.NewRootStruct(seg, sz)
+	if err != nil {
+		return capnp.Struct{}, err
+	}
+	r.msg, r.res = msg, res
+	return res, nil
+}
+
+// PrepareReturn implements capnp.Returner.
+func (r *returner) PrepareReturn(err error) { r.err = err }
+
+// Return implements capnp.Returner.
+func (r *returner) Return() {
+	res := result{err: r.err}
+	if msg := r.msg; msg != nil {
+		if r.err == nil {
+			res.content, res.release = r.res.ToPtr(), func() { msg.CapTable().Reset() }
+		} else {
+			msg.CapTable().Reset()
+		}
+	}
+	r.call.ret.settle(res)
+}
+
+// ReleaseResults implements capnp.Returner: the results belong to whoever they were handed to.
+func (r *returner) ReleaseResults() {}

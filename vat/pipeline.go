@@ -1,0 +1,102 @@
+package vat
+
+import "capnproto.org/go/capnp/v3"
+
+// A pipeline is what is pipelined on the results of one call before they are here.
+//
+// States, in this order, the second and third may be left out:
+//
+//	queueing   the call has not gone anywhere: what is pipelined waits here
+//	forwarded  the call went out on a wire: what is pipelined follows it there
+//	closing    the results are here, but what followed the call may still wait in the mailbox of that
+//	           session: what is pipelined waits here until an echo has come back from behind it
+//	settled    what is pipelined goes to the capabilities in the results, as pinned then
+//
+// It is pure: what is to be put where comes back as deliveries, to be carried out in order. An answer has
+// one in its actor; a call of local code has one under a lock.
+type pipeline struct {
+	queue   []pipelined
+	on      *questionRef
+	sent    bool // something followed the call
+	closing bool
+	res     *result
+	pins    []pin
+}
+
+// pipelined is a parcel for what path leads to in the results.
+type pipelined struct {
+	path []capnp.PipelineOp
+	parcel
+}
+
+// A delivery is a parcel to be put on a road.
+type delivery struct {
+	to road
+	parcel
+}
+
+// add takes one more parcel: it waits, or is to be delivered now.
+func (p *pipeline) add(x pipelined) (delivery, bool) {
+	to := p.road(x.path)
+	if to == nil {
+		p.queue = append(p.queue, x)
+		return delivery{}, false
+	}
+	p.sent = true
+	return delivery{to, x.parcel}, true
+}
+
+// road is where to put what is pipelined on path, nil while it has to wait.
+func (p *pipeline) road(path []capnp.PipelineOp) road {
+	switch {
+	case p.res != nil:
+		return p.res.at(path, p.pins)
+	case p.on != nil && !p.closing:
+		return pipelineRoad{p.on, path}
+	}
+	return nil
+}
+
+// forwarded hands the queue on to q, on which the call went out.
+func (p *pipeline) forwarded(q *questionRef) []delivery {
+	p.on = q
+	p.sent = len(p.queue) > 0
+	return p.flush()
+}
+
+// close says that the results are here, and whether an echo must be awaited before settle.
+func (p *pipeline) close() (await *questionRef) {
+	if p.on == nil || !p.sent {
+		return nil
+	}
+	p.closing = true
+	return p.on
+}
+
+// settle hands the queue on to the results. pins are those of r.
+func (p *pipeline) settle(r result, pins []pin) []delivery {
+	p.res, p.pins, p.on, p.closing = &r, pins, nil, false
+	return p.flush()
+}
+
+func (p *pipeline) flush() []delivery {
+	out := make([]delivery, len(p.queue))
+	for i, x := range p.queue {
+		out[i] = delivery{p.road(x.path), x.parcel}
+	}
+	p.queue = nil
+	return out
+}
+
+// echo is the marker that goes down an old road: reached runs, in a turn, when all that was put before it has
+// been passed on.
+type echo struct{ reached func() }
+
+// awaitEcho has then run behind all that was put on q; at once where its session has ended.
+func awaitEcho(q *questionRef, then func()) {
+	if !q.s.post(&echo{then}) {
+		then()
+		return
+	}
+	q.s.wake()
+}

@@ -1,0 +1,296 @@
+package vat
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+)
+
+// A promise is a capability that local code will resolve: promise/<n> in the actor tree, and its road.
+//
+// Its actor runs inline and only enqueues elsewhere, so what is put on a promise has passed through it when
+// put returns: that is what keeps a call on a promise from being overtaken by one that goes straight to what
+// it resolved to. Peers' calls pass through it until their exports of it are released; local callers
+// follow the resolution.
+//
+// It settles in one turn: a Provide for each session that it is exported to and to which the capability can be
+// handed off, then its queue, then the news to those sessions.
+//
+// Promises are resolved one at a time in a vat (Vat.resolving), which is what makes the check for a cycle
+// certain, and the locks of a chain of promises acyclic.
+type promise struct {
+	vat      *Vat
+	name     string
+	pid      *actor.PID
+	to       atomic.Pointer[promise] // what it resolved to, where that is a promise
+	abandon  func()                  // nobody holds it any more
+	resolver capnp.Resolver[capnp.Client]
+}
+
+var _ capnp.ClientHook = (*promise)(nil)
+var _ road = (*promise)(nil)
+
+// NewPromise makes a promise of v: calls on the client wait in an actor of the vat until the resolver is
+// fulfilled or rejected, which has to happen once, and they then go where it leads, in order, by handoff where
+// that is another vat.
+//
+// It is used like capnp.NewLocalPromise: the caller releases the client; Fulfill takes over the reference that
+// it is given. Unlike there, a promise may be fulfilled with a null or broken client. A second Fulfill or
+// Reject panics.
+func NewPromise[C ~capnp.ClientKind](v *Vat) (C, capnp.Resolver[C]) {
+	c, p := v.newPromise()
+	return C(c), promiseResolver[C]{p}
+}
+
+type promiseResolver[C ~capnp.ClientKind] struct{ p *promise }
+
+func (r promiseResolver[C]) Fulfill(c C)      { r.p.resolve(capnp.Client(c)) }
+func (r promiseResolver[C]) Reject(err error) { r.p.resolve(capnp.ErrorClient(err)) }
+
+func (v *Vat) newPromise() (capnp.Client, *promise) {
+	p := &promise{vat: v, name: fmt.Sprintf("promise/%d", v.serial.Add(1))}
+	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return &promiseActor{} }, actors.Inline()))
+	if err != nil {
+		return capnp.ErrorClient(err), p
+	}
+	p.pid = pid
+	v.promises.Add(1)
+	v.nodes.add(p.name, p.node)
+	c, resolver := capnp.NewPromisedClient(p)
+	p.resolver = resolver
+	return c, p
+}
+
+// Send implements capnp.ClientHook.
+func (p *promise) Send(ctx context.Context, s capnp.Send) (*capnp.Answer, capnp.ReleaseFunc) {
+	return p.vat.send(ctx, s, p)
+}
+
+// Recv implements capnp.ClientHook. It only enqueues.
+func (p *promise) Recv(ctx context.Context, r capnp.Recv) capnp.PipelineCaller {
+	return p.vat.recv(ctx, r, p)
+}
+
+// Brand implements capnp.ClientHook.
+func (p *promise) Brand() capnp.Brand { return capnp.Brand{Value: p} }
+
+// Shutdown implements capnp.ClientHook: nobody can call it any more. It only enqueues.
+func (p *promise) Shutdown() {
+	p.vat.later(func() {
+		if p.abandon != nil {
+			p.abandon()
+		}
+		var st *promiseState
+		p.visit(func(s *promiseState) { st = s })
+		p.vat.nodes.remove(p.name)
+		p.vat.system.Root.Stop(p.pid)
+		p.vat.promises.Add(-1)
+		if st != nil {
+			st.drop()
+		}
+	})
+}
+
+func (p *promise) node() Node {
+	n := Node{Kind: "promise", Name: p.name, State: "failed"}
+	p.visit(func(s *promiseState) {
+		if n.State, n.Waiting = "unresolved", len(s.queue); s.to.road != nil {
+			n.State = "resolved"
+		}
+	})
+	return n
+}
+
+func (p *promise) String() string { return p.name }
+
+func (p *promise) put(x parcel) {
+	if !p.visit(func(s *promiseState) { s.put(x) }) {
+		x.reject(failed("the promise has failed"))
+	}
+}
+
+func (p *promise) wake() {
+	var to road
+	p.visit(func(s *promiseState) { to = s.to.road })
+	if to != nil {
+		to.wake()
+	}
+}
+
+func (p *promise) run() {
+	var to road
+	p.visit(func(s *promiseState) { to = s.to.road })
+	if to != nil {
+		to.run()
+	}
+}
+
+func (p *promise) unresolved() bool {
+	var yes bool
+	p.visit(func(s *promiseState) { yes = s.to.road == nil })
+	return yes
+}
+
+// watch has w told once p has resolved; at once if it has.
+func (p *promise) watch(w *watcher) {
+	p.visit(func(s *promiseState) { s.watch(w) })
+}
+
+func (p *promise) unwatch(w *watcher) {
+	p.visit(func(s *promiseState) { s.unwatch(w) })
+}
+
+// resolve takes over c.
+func (p *promise) resolve(c capnp.Client) {
+	defer c.Release()
+	p.vat.resolving.Lock()
+	next := p.vat.pinClient(c)
+	if q, ok := next.road.(*promise); ok {
+		if q.leadsTo(p) {
+			p.vat.freeLater(&next)
+			next = pin{road: brokenRoad{failed("promise resolved to itself")}}
+			c = capnp.ErrorClient(failed("promise resolved to itself"))
+		} else {
+			p.to.Store(q)
+		}
+	}
+	p.settle(next, nil)
+	p.vat.resolving.Unlock()
+	// Local callers follow, once nothing is left in the queue of the promise: settle saw to that.
+	p.resolver.Fulfill(c)
+}
+
+// resolveTo settles p on the results of a call that went out with its results for a third party: intro names
+// them to that party alone.
+func (p *promise) resolveTo(next pin, intro *introduction) {
+	p.vat.resolving.Lock()
+	defer p.vat.resolving.Unlock()
+	p.settle(next, intro)
+}
+
+// settle is the one turn in which p resolves.
+func (p *promise) settle(next pin, intro *introduction) {
+	var again bool
+	done := p.visit(func(s *promiseState) {
+		if again = s.to.road != nil; !again {
+			s.settle(next, intro)
+		}
+	})
+	switch {
+	case again:
+		p.vat.freeLater(&next)
+		panic("vat: promise resolved twice")
+	case !done:
+		p.vat.freeLater(&next) // it was abandoned
+	default:
+		next.road.wake()
+	}
+}
+
+func (p *promise) leadsTo(q *promise) bool {
+	for ; p != nil; p = p.to.Load() {
+		if p == q {
+			return true
+		}
+	}
+	return false
+}
+
+// visit has f run in the promise's actor, and says whether it ran to its end.
+func (p *promise) visit(f func(*promiseState)) bool {
+	m := &visitPromise{f: f}
+	if p.pid != nil {
+		p.vat.system.Root.Send(p.pid, m)
+	}
+	return m.done
+}
+
+type visitPromise struct {
+	f    func(*promiseState)
+	done bool
+}
+
+type promiseActor struct{ state promiseState }
+
+func (a *promiseActor) Receive(ctx actor.Context) {
+	if m, ok := ctx.Message().(*visitPromise); ok {
+		m.f(&a.state)
+		m.done = true
+	}
+}
+
+// promiseState is the state of a promise. Unresolved: to is empty, queue and watchers fill. Resolved: to is
+// what it resolved to, for good; queue and watchers are empty.
+type promiseState struct {
+	queue    []parcel
+	watchers []*watcher
+	to       pin
+}
+
+func (s *promiseState) put(p parcel) {
+	if s.to.road == nil {
+		s.queue = append(s.queue, p)
+		return
+	}
+	s.to.road.put(p)
+	s.to.road.wake()
+}
+
+func (s *promiseState) watch(w *watcher) {
+	if s.to.road == nil {
+		s.watchers = append(s.watchers, w)
+		return
+	}
+	w.tell(s.to.again(), nil)
+}
+
+func (s *promiseState) unwatch(w *watcher) {
+	for i, x := range s.watchers {
+		if x == w {
+			s.watchers = append(s.watchers[:i], s.watchers[i+1:]...)
+			return
+		}
+	}
+}
+
+// settle enqueues, in this order: Provides, the queue, the news.
+func (s *promiseState) settle(to pin, intro *introduction) {
+	s.to = to
+	intros := make([]*introduction, len(s.watchers))
+	for i, w := range s.watchers {
+		if intro != nil {
+			if w.s == intro.recipient {
+				intros[i] = intro
+			}
+			continue
+		}
+		if intros[i] = introduce(to.road, w.s); intros[i] != nil {
+			intros[i].post()
+		}
+	}
+	for _, p := range s.queue {
+		to.road.put(p)
+	}
+	for i, w := range s.watchers {
+		if intro != nil && intros[i] == nil {
+			continue // it goes on as a promise for those to whom it cannot be named
+		}
+		w.tell(to.again(), intros[i])
+	}
+	s.queue, s.watchers = nil, nil
+}
+
+// drop lets go of all that the state holds. Nothing can reach it any more.
+func (s *promiseState) drop() {
+	for _, p := range s.queue {
+		p.reject(disconnected("the promise was dropped before it was resolved"))
+	}
+	if s.to.road != nil {
+		s.to.free()
+	}
+}

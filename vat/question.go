@@ -1,0 +1,428 @@
+package vat
+
+import (
+	"context"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// A question is a Call, Bootstrap, Accept or Provide of ours.
+//
+// States: asked; returned (a Return came); finished (a Finish went out). Returned and finished may come in
+// either order, each happens at most once, and the id is free after both ("A question ID can be reused once
+// both a matching Return has been received and a matching Finish has been sent").
+//
+// It is finished when nobody holds it and nothing pipelined on it is under way: a Finish before the Return
+// cancels, and what is pipelined still needs it.
+type question struct {
+	ref *questionRef
+	to  sink       // a call: who gets its result
+	at  *reference // Bootstrap, Accept: what settles on its result
+
+	accept bool
+
+	returned  bool
+	finished  bool
+	dropped   bool // nobody holds it
+	kept      bool // its results went to a third party
+	noFinish  bool // the peer needs no Finish
+	inFlight  int  // pipelined on it, and not returned
+	on        *questionRef
+	params    []uint32 // exports that went out in its parameters
+	pipelined [][]capnp.PipelineOp
+
+	// After the Return, for what was addressed to the question before and is still in the mailbox.
+	res  result
+	pins []pin
+}
+
+// A questionRef stands for a question outside the turns of its session: a road to what is pipelined on it,
+// and something to hold.
+type questionRef struct {
+	s     *session
+	id    uint32 // known once asked; for turns of s
+	asked bool   // for turns of s
+	gone  error  // why it never will be, or is no more; for turns of s
+	holds atomic.Int32
+
+	unwatch func() bool // stops watching the caller's context; for turns of s
+}
+
+func newQuestionRef(s *session, holds int32) *questionRef {
+	q := &questionRef{s: s}
+	q.holds.Store(holds)
+	return q
+}
+
+func (q *questionRef) hold() { q.holds.Add(1) }
+
+func (q *questionRef) drop() {
+	if n := q.holds.Add(-1); n == 0 {
+		q.s.tell(&dropQuestion{q})
+	} else if n < 0 {
+		panic("vat: question dropped more often than held")
+	}
+}
+
+// pipelineRoad leads to what path leads to in the results of q: over the wire while they are not here, to the
+// capability in them afterwards.
+type pipelineRoad struct {
+	q    *questionRef
+	path []capnp.PipelineOp
+}
+
+var _ road = pipelineRoad{}
+var _ holder = pipelineRoad{}
+
+func (r pipelineRoad) put(p parcel) { r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p) }
+func (r pipelineRoad) wake()        { r.q.s.wake() }
+func (r pipelineRoad) run()         { r.q.s.run() }
+func (r pipelineRoad) hold()        { r.q.hold() }
+func (r pipelineRoad) drop()        { r.q.drop() }
+
+type (
+	toPipeline struct {
+		q    *questionRef
+		path []capnp.PipelineOp
+		parcel
+	}
+	dropQuestion   struct{ q *questionRef }
+	cancelQuestion struct{ q *questionRef }
+)
+
+// ask gives q an id and an entry.
+func (s *session) ask(q *questionRef, entry *question) uint32 {
+	entry.ref = q
+	q.id, q.asked = s.questions.addNew(entry), true
+	return q.id
+}
+
+// questionRoom says why no further question can be asked, if so.
+func (s *session) questionRoom() error {
+	if n := s.vat.limits.Questions; s.questions.len() >= n {
+		return overloaded("%d questions to %s are open: Limits.Questions", n, s.peer.Short())
+	}
+	return nil
+}
+
+// sendCall asks a call, pipelined on the question on where that is not nil.
+func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
+	err := s.questionRoom()
+	if c.ctx.Err() != nil {
+		err = callerError(c.ctx)
+	}
+	if err != nil {
+		s.emit(do(func() { c.reject(err) }))
+		return
+	}
+	m, call, err := s.buildCall(target, c)
+	if err != nil {
+		s.emit(do(func() { c.reject(err) }))
+		return
+	}
+	q := newQuestionRef(s, 1)
+	entry := &question{to: c.ret, on: on}
+	keep := s.mayKeep(c)
+	call.SetQuestionId(s.ask(q, entry))
+	payload := must(call.Params())
+	params := s.writeCaps(payload, m.Message())
+	s.questions.visit(q.id, func(x *question) { x.params, x.kept = params, keep })
+	if on != nil {
+		s.questions.visit(on.id, func(x *question) { x.sentPipelined(target.path) })
+	}
+	if keep {
+		s.keepResults(call, c, q)
+	}
+	s.send(m)
+	s.flushBroken()
+	s.emit(do(func() {
+		s.vat.later(c.releaseArgs)
+		if !keep {
+			c.ret.forwarded(q)
+			s.watchCaller(c.ctx, q)
+		}
+	}))
+}
+
+// watchCaller has q canceled when its caller gives up.
+func (s *session) watchCaller(ctx context.Context, q *questionRef) {
+	if ctx.Done() != nil {
+		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q}) })
+	}
+}
+
+func (x *question) sentPipelined(path []capnp.PipelineOp) {
+	x.inFlight++
+	for _, p := range x.pipelined {
+		if samePath(p, path) {
+			return
+		}
+	}
+	x.pipelined = append(x.pipelined, path)
+}
+
+func samePath(a, b []capnp.PipelineOp) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if a[i].Field != b[i].Field {
+			return false
+		}
+	}
+	return true
+}
+
+// buildCall writes all of a Call but its question id and its capabilities.
+func (s *session) buildCall(target wireTarget, c *call) (rpc.Message, rpc.Call, error) {
+	m := newMessage()
+	call := must(m.NewCall())
+	target.encode(must(call.NewTarget()))
+	call.SetInterfaceId(c.method.InterfaceID)
+	call.SetMethodId(c.method.MethodID)
+	payload := must(call.NewParams())
+	if err := payload.SetContent(c.args.ToPtr()); err != nil {
+		m.Message().CapTable().Reset()
+		return m, call, failed("parameters cannot be copied: %v", err)
+	}
+	return m, call, nil
+}
+
+// putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.
+func (s *session) putPipeline(m *toPipeline) {
+	q := m.q
+	if q.gone != nil || !q.asked {
+		err := q.gone
+		if err == nil {
+			err = failed("pipelined on a call that was never made")
+		}
+		s.emit(do(func() { m.parcel.reject(err) }))
+		return
+	}
+	var to road
+	s.questions.visit(q.id, func(x *question) {
+		if x.returned && !x.kept {
+			to = x.res.at(m.path, x.pins)
+		}
+	})
+	if to != nil {
+		s.putDirect(to, m.parcel)
+		return
+	}
+	s.putWire(wireTarget{onAnswer: true, id: q.id, path: m.path}, m.parcel, q)
+}
+
+// putDirect delivers within this turn where the road is of this session: behind it in the mailbox there may be
+// parcels that came later.
+func (s *session) putDirect(to road, p parcel) {
+	switch to := to.(type) {
+	case *importRef:
+		if to.s == s {
+			s.putImport(&toImport{to, p})
+			return
+		}
+	case pipelineRoad:
+		if to.q.s == s {
+			s.putPipeline(&toPipeline{to.q, to.path, p})
+			return
+		}
+	case *embargoRef:
+		if to.s == s {
+			s.putEmbargo(to, p)
+			return
+		}
+	}
+	s.deliver(to, p)
+}
+
+// putWire sends a parcel to the peer.
+func (s *session) putWire(target wireTarget, p parcel, on *questionRef) {
+	switch p := p.(type) {
+	case *call:
+		s.sendCall(target, p, on)
+	case *disembargo:
+		s.passDisembargo(target, p)
+	}
+}
+
+// onReturn obeys "Message type sent from callee to caller indicating that the call has completed".
+func (s *session) onReturn(r rpc.Return) error {
+	id := r.AnswerId()
+	var params []uint32
+	var pipelined [][]capnp.PipelineOp
+	var q *questionRef
+	kept := false
+	if !s.questions.visit(id, func(x *question) {
+		params, pipelined, kept, q = x.params, x.pipelined, x.kept, x.ref
+		x.noFinish = r.NoFinishNeeded()
+	}) {
+		return fault("Return for question %d, which was not asked", id)
+	}
+	if r.ReleaseParamCaps() {
+		for _, e := range params {
+			if err := s.releaseExport(e, 1); err != nil {
+				return err
+			}
+		}
+	}
+	switch r.Which() {
+	case rpc.Return_Which_results:
+		return decoded(func(p rpc.Payload) error {
+			res, err := s.readResult(p, q, pipelined)
+			if err != nil {
+				return err
+			}
+			return s.returned(id, res, false)
+		}, r.Results)
+	case rpc.Return_Which_exception:
+		return decoded(func(e rpc.Exception) error {
+			return s.returned(id, result{err: exception(e)}, false)
+		}, r.Exception)
+	case rpc.Return_Which_canceled:
+		return s.returned(id, result{err: errCanceled}, false)
+	case rpc.Return_Which_resultsSentElsewhere:
+		if !kept {
+			return fault("Return of question %d: results sent elsewhere, but nobody asked for that", id)
+		}
+		return s.returned(id, result{}, true)
+	}
+	return fault("Return of question %d with %v, which was not asked for", id, r.Which())
+}
+
+// returned takes the result of question id.
+func (s *session) returned(id uint32, res result, elsewhere bool) error {
+	var x question
+	again := false
+	if !s.questions.visit(id, func(e *question) {
+		if again = e.returned; again {
+			return
+		}
+		e.returned, e.kept = true, elsewhere
+		e.res = res
+		x = *e
+	}) || again {
+		return fault("second Return for question %d", id)
+	}
+	if x.ref.unwatch != nil {
+		x.ref.unwatch()
+	}
+	if x.on != nil {
+		s.pipelinedReturned(x.on)
+	}
+	if x.finished {
+		// Nobody waits: what came is given back.
+		s.emit(do(func() { s.vat.later(res.free) }))
+		s.forget(id, x.ref)
+		if x.to != nil {
+			s.emit(settleCall{x.to, result{err: errCanceled}})
+		}
+		return nil
+	}
+	if !elsewhere {
+		pins := res.pins(s.vat)
+		s.questions.visit(id, func(e *question) { e.pins = pins })
+		s.hand(x, res)
+	}
+	s.maybeFinish(id)
+	return nil
+}
+
+// hand gives a result to whoever asked.
+func (s *session) hand(x question, res result) {
+	switch {
+	case x.to != nil:
+		s.emit(settleCall{x.to, res})
+	case x.at != nil:
+		s.emit(do(func() { s.settleReference(x, res) }))
+	default:
+		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
+		// never will be; the recipient learns that from its Accept.
+		s.emit(do(func() { s.vat.later(res.free) }))
+	}
+}
+
+// settleReference settles the reference of a Bootstrap or an Accept on what came. Calls on it may wait in our
+// mailbox: where the capability is not on this session's road, new ones are kept back until those are past.
+func (s *session) settleReference(x question, res result) {
+	if res.err != nil {
+		err := res.err
+		if x.accept {
+			err = s.acceptError(err)
+		}
+		x.at.breakWith(err)
+		return
+	}
+	c := res.content.Interface().Client()
+	done := func() {
+		x.at.settle(c)
+		s.vat.later(res.free)
+	}
+	if i, ok := s.vat.importOf(c); ok && i.s == s {
+		done()
+		return
+	}
+	x.at.keepBack()
+	s.tell(&echo{done})
+}
+
+// pipelinedReturned notes that one that was pipelined on q is over.
+func (s *session) pipelinedReturned(q *questionRef) {
+	if q.gone == nil && s.questions.visit(q.id, func(x *question) { x.inFlight-- }) {
+		s.maybeFinish(q.id)
+	}
+}
+
+func (s *session) questionDropped(q *questionRef) {
+	if q.gone != nil || !q.asked {
+		return
+	}
+	s.questions.visit(q.id, func(x *question) { x.dropped = true })
+	s.maybeFinish(q.id)
+}
+
+// questionCanceled: the caller gave up, whatever is pipelined.
+func (s *session) questionCanceled(q *questionRef) {
+	if q.gone != nil || !q.asked {
+		return
+	}
+	var to sink
+	s.questions.visit(q.id, func(x *question) {
+		if !x.returned && !x.finished {
+			x.finished = true
+			to, x.to = x.to, nil
+		}
+	})
+	if to != nil {
+		s.send(msgFinish(q.id))
+		s.emit(settleCall{to, result{err: errCanceled}})
+	}
+}
+
+// maybeFinish sends the Finish if it is due, and forgets the question if all is done.
+func (s *session) maybeFinish(id uint32) {
+	var x question
+	s.questions.visit(id, func(e *question) {
+		if e.dropped && e.inFlight == 0 && !e.finished {
+			e.finished = true
+			if !e.noFinish || !e.returned {
+				s.send(msgFinish(id))
+			}
+		}
+		x = *e
+	})
+	if x.finished && x.returned {
+		s.forget(id, x.ref)
+	}
+}
+
+// forget removes a question that is both returned and finished; its id may be used again.
+func (s *session) forget(id uint32, q *questionRef) {
+	var pins []pin
+	s.questions.visit(id, func(x *question) { pins = x.pins })
+	q.gone = failed("the call is finished")
+	s.questions.remove(id)
+	s.questions.ids.giveBack(id)
+	s.freeLater(pins...)
+}

@@ -1,0 +1,326 @@
+package vat
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	"capnproto.org/go/capnp/v3"
+)
+
+// A reference is what local code and other sessions hold of a remote capability. It is the hook of a
+// go-capnp client and follows resolutions: it has a gate, behind which the road for new calls is chosen.
+//
+// Looking up the road and enqueueing happen together, under the gate; a switch of roads takes it alone. So no
+// caller is ever left with a road looked up before a Disembargo went down it and a call that goes after.
+// Arguments are placed before the gate, turns run after it: nothing of the user's and nothing that blocks
+// runs inside.
+//
+// States:
+//
+//	at home    road is home, where it was born: an import, or the answer to a Bootstrap or an Accept
+//	contact    introduced, not yet accepted: the first parcel accepts it, and takes it to at home
+//	moved      road is another: it was resolved, and order is kept by an embargo at the other end
+//	held       road is nil: calls wait here until a marker has come back down the old road
+//	settled    next is what it resolved to; road leads there; home is let go
+type reference struct {
+	vat *Vat
+
+	mu        sync.RWMutex
+	home      road
+	road      road
+	contact   *contact
+	held      []parcel
+	next      *pin
+	watchers  []*watcher
+	vine      *pin         // held until the Accept has succeeded
+	accepting *questionRef // the Accept; held until it has returned
+	shut      bool
+
+	resolver  capnp.Resolver[capnp.Client] // nil: it will not resolve
+	isPromise bool
+}
+
+var _ capnp.ClientHook = (*reference)(nil)
+var _ road = (*reference)(nil)
+
+// newReference makes a client with its reference at home on r, which it takes over a hold of.
+func (v *Vat) newReference(r road, promise bool) (capnp.Client, *reference) {
+	ref := &reference{vat: v, home: r, road: r, isPromise: promise}
+	if !promise {
+		return capnp.NewClient(ref), ref
+	}
+	c, resolver := capnp.NewPromisedClient(ref)
+	ref.resolver = resolver
+	return c, ref
+}
+
+// Send implements capnp.ClientHook: a call by local code.
+func (r *reference) Send(ctx context.Context, s capnp.Send) (*capnp.Answer, capnp.ReleaseFunc) {
+	return r.vat.send(ctx, s, r)
+}
+
+// Recv implements capnp.ClientHook: a call that go-capnp forwards. It may be called under locks of
+// go-capnp, so it only enqueues.
+func (r *reference) Recv(ctx context.Context, recv capnp.Recv) capnp.PipelineCaller {
+	return r.vat.recv(ctx, recv, r)
+}
+
+// Brand implements capnp.ClientHook.
+func (r *reference) Brand() capnp.Brand { return capnp.Brand{Value: r} }
+
+// Shutdown implements capnp.ClientHook: the last client is gone. It only enqueues.
+func (r *reference) Shutdown() {
+	r.mu.Lock()
+	r.shut = true
+	home, next, vine, contact, q := r.home, r.next, r.vine, r.contact, r.accepting
+	r.home, r.next, r.vine, r.contact, r.accepting = nil, nil, nil, nil, nil
+	if r.road != nil {
+		r.road = brokenRoad{failed("call on a released reference")}
+	}
+	r.mu.Unlock()
+	dropRoad(home)
+	if q != nil {
+		q.drop()
+	}
+	if contact != nil {
+		contact.drop()
+	}
+	r.vat.freeLater(next, vine)
+}
+
+func (r *reference) String() string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return fmt.Sprintf("vatwork.reference{%v}", r.road)
+}
+
+// put enqueues p on the road of the moment.
+func (r *reference) put(p parcel) {
+	r.mu.RLock()
+	if road := r.road; road != nil && r.contact == nil {
+		road.put(p)
+		r.mu.RUnlock()
+		return
+	}
+	r.mu.RUnlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acceptLocked()
+	if r.road == nil {
+		r.held = append(r.held, p)
+		return
+	}
+	r.road.put(p)
+}
+
+func (r *reference) wake() {
+	if road := r.roadNow(); road != nil {
+		road.wake()
+	}
+}
+
+func (r *reference) run() {
+	if road := r.roadNow(); road != nil {
+		road.run()
+	}
+}
+
+func (r *reference) roadNow() road {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.road
+}
+
+// acceptLocked turns a contact into an Accept under way, without embargo: nothing was called before.
+func (r *reference) acceptLocked() {
+	c := r.contact
+	if c == nil {
+		return
+	}
+	r.contact = nil
+	r.accepting = c.accept(r, nil)
+	r.road = pipelineRoad{q: r.accepting}
+	r.vine = c.vine
+}
+
+// moveTo switches new calls to the road that to returns, whose other end keeps order by an embargo. to runs
+// inside the gate: what it enqueues comes ahead of all calls on the new road and behind all on the old.
+func (r *reference) moveTo(to func() road) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.shut {
+		return
+	}
+	r.road = to()
+}
+
+// keepBackUnused keeps new calls back if nothing was ever put on the import where r is at home, and reports
+// whether that is so.
+func (r *reference) keepBackUnused() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i, ok := r.home.(*importRef)
+	if !ok || i.used.Load() || r.road != r.home {
+		return false
+	}
+	r.road = nil
+	return true
+}
+
+// keepBack holds new calls until settle.
+func (r *reference) keepBack() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.shut && r.next == nil {
+		r.road = nil
+	}
+}
+
+// settle resolves r to c for good: what was held goes there, then new calls do. All that went down the old
+// road must be in the mailbox that c leads to, or ahead of a Disembargo. It borrows c, and may be called in
+// a turn.
+func (r *reference) settle(c capnp.Client) {
+	next := r.vat.follow(c)
+	if leadsTo(next.road, r) {
+		r.vat.freeLater(&next)
+		c = capnp.ErrorClient(failed("promise resolved to itself"))
+		next = r.vat.follow(c)
+	}
+	r.mu.Lock()
+	if r.next != nil {
+		panic("vat: reference settled twice")
+	}
+	for _, p := range r.held {
+		next.road.put(p)
+	}
+	r.held = nil
+	home, vine, q := r.home, r.vine, r.accepting
+	r.home, r.vine, r.accepting = nil, nil, nil
+	r.road = next.road
+	watchers := r.watchers
+	r.watchers = nil
+	shut := r.shut
+	if !shut {
+		r.next = &next
+	}
+	r.mu.Unlock()
+
+	next.road.wake()
+	for _, w := range watchers {
+		w.tell(r.vat.pinClient(c), nil)
+	}
+	dropRoad(home)
+	if q != nil {
+		q.drop()
+	}
+	r.vat.freeLater(vine)
+	if shut {
+		r.vat.freeLater(&next)
+	} else if r.resolver != nil {
+		add := c.AddRef()
+		if o, ok := next.road.(*object); ok && o.queue != nil {
+			// Calls that came this way may wait in the queue of the object: local callers go through it too.
+			add.Release()
+			add = r.vat.throughQueue(o, next)
+		}
+		r.vat.later(func() {
+			r.resolver.Fulfill(add)
+			add.Release()
+		})
+	}
+}
+
+// breakWith settles r on an error.
+func (r *reference) breakWith(err error) {
+	if r.settled() {
+		return
+	}
+	r.settle(capnp.ErrorClient(err))
+}
+
+func (r *reference) settled() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.next != nil
+}
+
+// watch has w told once r has settled; at once if it has.
+func (r *reference) watch(w *watcher) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.next == nil {
+		r.watchers = append(r.watchers, w)
+		return
+	}
+	w.tell(r.vat.repin(*r.next), nil)
+}
+
+// unwatch forgets w.
+func (r *reference) unwatch(w *watcher) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i, x := range r.watchers {
+		if x == w {
+			r.watchers = append(r.watchers[:i], r.watchers[i+1:]...)
+			return
+		}
+	}
+}
+
+// resolvedTo is a pin on what r, which has settled, leads to now.
+func (r *reference) resolvedTo() pin {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.next == nil {
+		return pin{road: brokenRoad{failed("reference was released")}}
+	}
+	return r.vat.repin(*r.next)
+}
+
+// mayResolve says whether r is a promise that has not settled.
+func (r *reference) mayResolve() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.isPromise && r.next == nil
+}
+
+// end is the fixed road that r is on, held for the caller, and r itself where it has none at the moment.
+func (r *reference) end() road {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	switch to := r.road.(type) {
+	case *reference:
+		return to.end()
+	case nil:
+		return r
+	default:
+		if r.contact != nil {
+			return r
+		}
+		if h, ok := to.(holder); ok {
+			h.hold()
+		}
+		return to
+	}
+}
+
+func dropRoad(r road) {
+	if h, ok := r.(holder); ok {
+		h.drop()
+	}
+}
+
+// leadsTo says whether to is r, or a chain of settled references that ends in r.
+func leadsTo(to road, r *reference) bool {
+	for {
+		ref, ok := to.(*reference)
+		if !ok {
+			return false
+		}
+		if ref == r {
+			return true
+		}
+		to = ref.roadNow()
+	}
+}

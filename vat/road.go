@@ -1,0 +1,110 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/server"
+)
+
+// A road leads to a capability, and what is put on it arrives in the order in which it was put. A road is
+// one of:
+//
+//	importRef     onto the wire of the session from which it was imported
+//	pipelineRoad  onto the same, addressed to an answer that has not come, or to what came of it
+//	embargoRef    into the queue of an embargo, or past it once it is lifted
+//	*promise      into the queue of a promise, or to what it was resolved to
+//	*object       to a local object
+//	brokenRoad    nowhere
+//	*reference    whichever of these the reference is on now
+//
+// All but the last are fixed: a pin holds one of them for ever, and that is what keeps a peer's calls on a
+// resolved promise from going round it (rpc.capnp, Tribble 4-way race).
+type road interface {
+	// put enqueues p behind all that was put before. It runs nothing, so it is safe under locks.
+	put(p parcel)
+	// wake sees to it that what was put is run, by another goroutine.
+	wake()
+	// run is wake, but may use this goroutine: only for callers that hold no lock and are in no turn.
+	run()
+}
+
+// brokenRoad rejects what is put on it.
+type brokenRoad struct{ err error }
+
+func (b brokenRoad) put(p parcel) { p.reject(b.err) }
+func (b brokenRoad) wake()        {}
+func (b brokenRoad) run()         {}
+
+// A pin is a reference that does not follow resolutions: what is addressed to it goes down one road.
+// It keeps the capability alive until it is released.
+type pin struct {
+	snap capnp.ClientSnapshot // zero for null
+	road road
+}
+
+// pinClient pins c as it is now. It borrows c.
+func (v *Vat) pinClient(c capnp.Client) pin {
+	p := v.follow(c)
+	if ref, ok := p.road.(*reference); ok {
+		p.road = ref.end()
+	}
+	return p
+}
+
+// follow is a pin that does follow resolutions where c is a reference: for local callers. It borrows c.
+func (v *Vat) follow(c capnp.Client) pin {
+	s := c.Snapshot()
+	if !s.IsValid() {
+		return pin{road: brokenRoad{failed("call on a null capability")}}
+	}
+	brand := s.Brand()
+	switch b := brand.Value.(type) {
+	case *reference:
+		return pin{s, b}
+	case *promise:
+		return pin{s, b}
+	case error:
+		return pin{s, brokenRoad{b}}
+	}
+	_, isServer := server.IsServer(brand)
+	if !isServer && s.IsPromise() {
+		// Nothing remote is left to the queue of go-capnp's own promises (see adopt).
+		defer s.Release()
+		return v.adopt(s)
+	}
+	return pin{s, v.objectOf(s, isServer)}
+}
+
+// again is a second pin of the same.
+func (p pin) again() pin {
+	if q, ok := p.road.(holder); ok {
+		q.hold()
+	}
+	if p.snap.IsValid() {
+		return pin{p.snap.AddRef(), p.road}
+	}
+	return p
+}
+
+// free releases the pin. It may enter code that is not ours: see [Vat.later].
+func (p pin) free() {
+	if q, ok := p.road.(holder); ok {
+		q.drop()
+	}
+	if p.snap.IsValid() {
+		p.snap.Release()
+	}
+}
+
+// client is a client for the pinned capability, which follows resolutions. The caller releases it.
+func (p pin) client() capnp.Client {
+	if !p.snap.IsValid() {
+		return capnp.Client{}
+	}
+	return p.snap.Client()
+}
+
+// A holder is a road that lives as long as somebody holds it.
+type holder interface {
+	hold()
+	drop()
+}

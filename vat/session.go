@@ -1,0 +1,269 @@
+package vat
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A session is the relation to one peer, and one road: everything that concerns the peer passes through its
+// mailbox, frames and what local code and other sessions want of it alike.
+//
+// A turn takes one message and either succeeds, and then its effects are carried out in order, or fails, and
+// then none is and the session ends: an Abort for the peer's fault and for ours.
+//
+// States:
+//
+//	dialing    no connection yet: what arrives waits in order
+//	open       hellos are exchanged: features are known, frames flow
+//	ended      why says why: what arrives is rejected with it
+//
+// It never restarts. Below "turns", fields belong to the turns.
+type session struct {
+	vat   *Vat
+	peer  transport.VatID
+	name  string
+	queue *actors.Queue
+	addrs []string // where it was dialed
+	// dialed: by us. confirmed: a frame of the peer's came on the connection that is in use.
+	dialed    bool
+	confirmed atomic.Bool
+	hello     atomic.Pointer[transport.Hello] // nil until open
+	end       atomic.Pointer[error]           // nil until ended
+	host      host
+
+	// turns
+	waiting   []any // while dialing
+	wire      wire
+	out       []effect
+	questions table[question]
+	answers   table[answer]
+	imports   table[imported]
+	exports   table[export]
+	embargoes table[embargo]
+	exported  map[*capnp.Metadata]uint32 // by hook: one export for one capability
+	broken    []brokenExport             // Resolves owed at the end of the message being written
+}
+
+// wire is what the protocol needs of the transport.
+type wire interface {
+	send(m rpc.Message)
+	abort(m rpc.Message)
+	node() Node
+}
+
+func newSession(v *Vat, peer transport.VatID, h host) *session {
+	s := &session{vat: v, peer: peer, host: h, exported: map[*capnp.Metadata]uint32{}}
+	s.questions = newTable[question]("question", h)
+	s.answers = newTable[answer]("answer", h)
+	s.imports = newTable[imported]("import", h)
+	s.exports = newTable[export]("export", h)
+	s.embargoes = newTable[embargo]("embargo", h)
+	return s
+}
+
+// An effect is what a turn wants done once it has succeeded.
+type effect interface{ apply(s *session) }
+
+// sendFrame sends a message, which it owns, with the capabilities in its table.
+type sendFrame struct{ msg rpc.Message }
+
+func (e sendFrame) apply(s *session) {
+	s.wire.send(e.msg)
+	table := e.msg.Message().CapTable()
+	if table.Len() > 0 {
+		s.vat.later(func() { table.Reset() })
+	}
+}
+
+// putParcel puts a parcel on the road of somebody else.
+type putParcel struct{ delivery }
+
+func (e putParcel) apply(*session) {
+	e.to.put(e.parcel)
+	e.to.wake()
+}
+
+// settleCall hands a result to whoever waits for it.
+type settleCall struct {
+	to  sink
+	res result
+}
+
+func (e settleCall) apply(*session) { e.to.settle(e.res) }
+
+// do is any other effect: it enqueues at most.
+type do func()
+
+func (e do) apply(*session) { e() }
+
+func (s *session) emit(e effect)             { s.out = append(s.out, e) }
+func (s *session) send(m rpc.Message)        { s.emit(sendFrame{m}) }
+func (s *session) deliver(to road, p parcel) { s.emit(putParcel{delivery{to, p}}) }
+
+// later has pins released off the turn.
+func (s *session) freeLater(pins ...pin) {
+	s.emit(do(func() {
+		for i := range pins {
+			s.vat.freeLater(&pins[i])
+		}
+	}))
+}
+
+// post enqueues m and reports whether the session still takes messages.
+func (s *session) post(m any) bool { return s.queue.Enqueue(m) }
+
+// tell is post for messages that need no answer when the session has ended.
+func (s *session) tell(m any) {
+	if s.post(m) {
+		s.wake()
+	}
+}
+
+func (s *session) wake() { s.queue.Wake() }
+
+func (s *session) run() { s.queue.Run() }
+
+// putParcel enqueues m, which carries p, or rejects p.
+func (s *session) putParcel(m any, p parcel) {
+	if !s.post(m) {
+		p.reject(s.why())
+	}
+}
+
+// why is what calls on this session end with.
+func (s *session) why() error {
+	if e := s.end.Load(); e != nil {
+		return *e
+	}
+	return disconnected("session with %s has ended", s.peer.Short())
+}
+
+// has says whether the peer and we both have a feature. False while dialing.
+func (s *session) has(f transport.Features) bool {
+	h := s.hello.Load()
+	return h != nil && h.Features.Has(f)
+}
+
+// handle is one turn: it changes the tables and emits effects. A protocolFault is the peer's; a panic is ours.
+func (s *session) handle(m any) error {
+	switch m := m.(type) {
+	case *protocolError:
+		return fault("%s", m.reason)
+	case *toImport:
+		s.putImport(m)
+	case *toPipeline:
+		s.putPipeline(m)
+	case *toEmbargo:
+		s.putEmbargo(m.e, m.parcel)
+	case *askBootstrap:
+		s.sendBootstrap(m)
+	case *askProvide:
+		s.sendProvide(m)
+	case *askAccept:
+		s.sendAccept(m)
+	case *askDisembargo:
+		s.sendDisembargo(m)
+	case *forwardedAnswer:
+		s.answerForwarded(m)
+	case *settledAnswer:
+		return s.answerSettled(m)
+	case *resolved:
+		s.exportResolved(m)
+	case *dropQuestion:
+		s.questionDropped(m.q)
+	case *cancelQuestion:
+		s.questionCanceled(m.q)
+	case *dropImport:
+		s.importDropped(m.i)
+	case *shorten:
+		s.shorten(m)
+	case *echo:
+		s.emit(do(m.reached))
+	default:
+		panic("vat: message of unknown kind to a session")
+	}
+	return nil
+}
+
+// onFrame takes one message of the peer's, which it owns.
+func (s *session) onFrame(msg *capnp.Message) error {
+	m, err := rpc.ReadRootMessage(msg)
+	if err != nil {
+		return fault("unreadable message: %v", err)
+	}
+	switch m.Which() {
+	case rpc.Message_Which_bootstrap:
+		return decoded(s.onBootstrap, m.Bootstrap)
+	case rpc.Message_Which_call:
+		return decoded(s.onCall, m.Call)
+	case rpc.Message_Which_return:
+		return decoded(s.onReturn, m.Return)
+	case rpc.Message_Which_finish:
+		return decoded(s.onFinish, m.Finish)
+	case rpc.Message_Which_resolve:
+		return decoded(s.onResolve, m.Resolve)
+	case rpc.Message_Which_release:
+		return decoded(s.onRelease, m.Release)
+	case rpc.Message_Which_disembargo:
+		return decoded(s.onDisembargo, m.Disembargo)
+	case rpc.Message_Which_provide:
+		return decoded(s.onProvide, m.Provide)
+	case rpc.Message_Which_accept:
+		return decoded(s.onAccept, m.Accept)
+	case rpc.Message_Which_abort:
+		return decoded(s.onAbort, m.Abort)
+	case rpc.Message_Which_unimplemented:
+		return decoded(s.onUnimplemented, m.Unimplemented)
+	}
+	// thirdPartyAnswer and join: of a level that this vat does not have, so it says so.
+	s.send(msgUnimplemented(m))
+	return nil
+}
+
+func decoded[T any](handle func(T) error, read func() (T, error)) error {
+	m, err := read()
+	if err != nil {
+		return fault("unreadable message: %v", err)
+	}
+	return handle(m)
+}
+
+// peerAborted is how a session ends when the peer says so: nothing is sent back.
+type peerAborted struct{ error }
+
+func (s *session) onAbort(e rpc.Exception) error {
+	err := exception(e)
+	if f := (*protocolFault)(nil); errors.As(err, &f) {
+		return err
+	}
+	return peerAborted{err}
+}
+
+// onUnimplemented takes back a message of ours: what it asked for counts as failed, what it handed over as
+// released.
+func (s *session) onUnimplemented(m rpc.Message) error {
+	unknown := func(id uint32) error {
+		return s.returned(id, result{err: unimplemented("the peer does not implement this message")}, false)
+	}
+	switch m.Which() {
+	case rpc.Message_Which_bootstrap:
+		return decoded(func(b rpc.Bootstrap) error { return unknown(b.QuestionId()) }, m.Bootstrap)
+	case rpc.Message_Which_call:
+		return decoded(func(c rpc.Call) error { return unknown(c.QuestionId()) }, m.Call)
+	case rpc.Message_Which_accept:
+		return decoded(func(a rpc.Accept) error { return unknown(a.QuestionId()) }, m.Accept)
+	case rpc.Message_Which_provide:
+		return decoded(func(p rpc.Provide) error { return unknown(p.QuestionId()) }, m.Provide)
+	case rpc.Message_Which_resolve:
+		return decoded(s.resolveUnimplemented, m.Resolve)
+	case rpc.Message_Which_disembargo, rpc.Message_Which_return:
+		return fault("the peer does not implement %v, without which order cannot be kept", m.Which())
+	}
+	return nil
+}

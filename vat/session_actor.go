@@ -1,0 +1,267 @@
+package vat
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
+)
+
+// sessionActor runs the turns of a session, and is the host of its tables: their entries are its children.
+type sessionActor struct {
+	s   *session
+	pid *actor.PID
+	ctx actor.Context // valid within a turn
+
+	link  *link
+	spare map[string]*tableCell // retired cells, to be used again with their ids
+}
+
+// spareCells is how many retired table actors a session keeps.
+const spareCells = 1024
+
+type (
+	opened struct {
+		conn   transport.Conn
+		dialed bool
+	}
+	dialFailed struct{ err error }
+	linkClosed struct {
+		l   *link
+		err error
+	}
+	endSession struct{ why error }
+	// inspect runs f in a turn: for the tree, and for tests.
+	inspect struct {
+		f    func(*session)
+		done chan struct{}
+	}
+)
+
+// Receive implements actor.Actor.
+func (a *sessionActor) Receive(ctx actor.Context) {
+	a.ctx = ctx
+	switch m := ctx.Message().(type) {
+	case *actor.Started, *actor.Stopping, *actor.Restarting:
+	case *actor.Stopped:
+		a.s.vat.sessionStopped(a.s)
+	default:
+		a.turn(m)
+	}
+}
+
+// turn runs one message. The session ends if it fails.
+func (a *sessionActor) turn(m any) {
+	s := a.s
+	if s.end.Load() != nil {
+		a.refuse(m)
+		return
+	}
+	switch m := m.(type) {
+	case *opened:
+		a.open(m)
+		return
+	case *dialFailed:
+		if s.hello.Load() == nil {
+			a.close(m.err, nil)
+		}
+		return
+	case *linkClosed:
+		a.linkClosed(m)
+		return
+	case *endSession:
+		a.close(m.why, m.why)
+		return
+	case *inspect:
+		a.attempt(func() error { m.f(s); return nil })
+		close(m.done)
+		return
+	case linkFrame:
+		if m.l != a.link {
+			return // of a connection that was given up
+		}
+		s.confirmed.Store(true)
+		a.link.log = nil
+		a.tap(false, m.msg)
+		a.attempt(func() error { return s.onFrame(m.msg) })
+		return
+	}
+	if s.hello.Load() == nil {
+		s.waiting = append(s.waiting, m)
+		return
+	}
+	a.attempt(func() error { return s.handle(m) })
+}
+
+// attempt runs a turn and carries out its effects, or ends the session and carries out none.
+func (a *sessionActor) attempt(turn func() error) {
+	s := a.s
+	err := a.guard(turn)
+	if err == nil {
+		out := s.out
+		s.out = nil
+		err = a.guard(func() error {
+			for _, e := range out {
+				e.apply(s)
+			}
+			return nil
+		})
+	}
+	if err == nil {
+		return
+	}
+	s.out, s.broken = nil, nil
+	a.fail(err)
+}
+
+// guard turns a panic into an error: a mistake of ours, for which this session ends and nothing else.
+func (a *sessionActor) guard(f func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			a.s.vat.log.Error("turn failed", "session", a.s.name, "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("internal error of the vat: %v", r)
+		}
+	}()
+	return f()
+}
+
+// fail ends the session for err.
+func (a *sessionActor) fail(err error) {
+	var f *protocolFault
+	var p peerAborted
+	switch peer := a.s.peer.Short(); {
+	case errors.As(err, &p):
+		a.close(disconnected("%s aborted the session: %v", peer, p.error), nil)
+	case errors.As(err, &f):
+		a.s.vat.log.Warn("session aborted: the peer broke the protocol", "peer", string(a.s.peer), "fault", f.reason)
+		a.close(disconnected("%s broke the protocol: %s", peer, f.reason), failed("%s", f.reason))
+	default:
+		a.close(disconnected("session with %s ended by an %v", peer, err), failed("%v", err))
+	}
+}
+
+// fault ends s for what its peer did, from any goroutine.
+func (s *session) fault(reason string) { s.tell(&protocolError{reason}) }
+
+type protocolError struct{ reason string }
+
+// open takes a connection.
+func (a *sessionActor) open(m *opened) {
+	s := a.s
+	var log []rpc.Message
+	if a.link != nil {
+		if m.dialed || s.confirmed.Load() {
+			m.conn.Close()
+			return
+		}
+		// Both dialed: the peer's connection is kept, and it has read nothing from ours.
+		log = a.link.log
+		a.stopLink()
+	}
+	hello := m.conn.Peer()
+	l := &link{a: a}
+	producer := transport.NewActor(m.conn, l, transport.Limits{})
+	l.actor = producer().(*transport.Actor)
+	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(producer, actors.Inline()), "transport-"+s.vat.serialName())
+	if err != nil {
+		m.conn.Close()
+		a.close(disconnected("no transport: %v", err), nil)
+		return
+	}
+	l.pid = pid
+	a.link = l
+	s.wire = l
+	s.hello.Store(&hello)
+	for _, f := range log {
+		l.send(f)
+	}
+	waiting := s.waiting
+	s.waiting = nil
+	for _, w := range waiting {
+		a.turn(w)
+	}
+}
+
+func (a *sessionActor) stopLink() {
+	a.ctx.Stop(a.link.pid)
+	a.link = nil
+}
+
+func (a *sessionActor) linkClosed(m *linkClosed) {
+	if m.l != a.link {
+		return
+	}
+	s := a.s
+	var bad *transport.FrameError
+	if errors.As(m.err, &bad) {
+		a.close(disconnected("%s sent what is no message: %v", s.peer.Short(), m.err), failed("%v", m.err))
+		return
+	}
+	a.close(disconnected("connection to %s lost: %v", s.peer.Short(), m.err), nil)
+}
+
+func (a *sessionActor) tap(out bool, msg *capnp.Message) {
+	if a.s.vat.tap == nil {
+		return
+	}
+	if m, err := rpc.ReadRootMessage(msg); err == nil {
+		a.s.vat.tap(TapEvent{Out: out, Peer: *a.s.hello.Load(), At: time.Now(), Message: m})
+	}
+}
+
+// childFailed: a table actor, in whose turn the session finds that out for itself, or the transport.
+func (a *sessionActor) childFailed(child *actor.PID, reason any) {
+	a.s.vat.log.Error("actor failed", "actor", child.Id, "panic", reason)
+	if a.link != nil && child.Equal(a.link.pid) {
+		a.close(disconnected("transport failed: %v", reason), nil)
+	}
+}
+
+// A link is the connection of a session: the wire for it, and what the transport tells of.
+type link struct {
+	a     *sessionActor
+	pid   *actor.PID
+	actor *transport.Actor
+	log   []rpc.Message // what was sent, until the peer's first frame: see Vat.accepted
+}
+
+type linkFrame struct {
+	l   *link
+	msg *capnp.Message
+}
+
+// Frame implements transport.Upcall: on the goroutine that reads.
+func (l *link) Frame(msg *capnp.Message) {
+	if l.a.s.post(linkFrame{l, msg}) {
+		l.a.s.run()
+	}
+}
+
+// Closed implements transport.Upcall.
+func (l *link) Closed(err error) { l.a.s.tell(&linkClosed{l, err}) }
+
+func (l *link) send(m rpc.Message) {
+	b := must(m.Message().Marshal())
+	l.a.tap(true, m.Message())
+	l.a.s.vat.system.Root.Send(l.pid, &transport.Send{Frame: b})
+	if s := l.a.s; s.dialed && !s.confirmed.Load() && s.vat.ID() > s.peer {
+		l.log = append(l.log, m)
+	}
+}
+
+func (l *link) abort(m rpc.Message) {
+	l.a.tap(true, m.Message())
+	l.a.s.vat.system.Root.Send(l.pid, &transport.Abort{Frame: must(m.Message().Marshal())})
+}
+
+func (l *link) node() Node {
+	frames, bytes := l.actor.Queued()
+	return Node{Kind: "transport", Name: "transport", State: fmt.Sprintf("%d bytes queued", bytes), Mailbox: frames}
+}

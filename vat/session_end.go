@@ -1,0 +1,167 @@
+package vat
+
+import "capnproto.org/go/capnp/v3"
+
+// close ends the session: why is what its calls fail with; abort, if not nil, is what the peer is told.
+func (a *sessionActor) close(why, abort error) {
+	s := a.s
+	if s.end.Load() != nil {
+		return
+	}
+	s.end.Store(&why)
+	s.vat.log.Debug("session ended", "peer", s.peer.Short(), "why", why)
+	s.vat.forget(s)
+	if abort != nil && a.link != nil {
+		a.link.abort(msgAbort(abort))
+	}
+	left := append(s.waiting, s.queue.Close()...)
+	s.waiting, s.out, s.broken = nil, nil, nil
+	for _, m := range left {
+		a.refuse(m)
+	}
+	s.endQuestions(why)
+	s.endEmbargoes(why)
+	s.endImports(why)
+	s.endAnswers(why)
+	s.endExports()
+	a.spare = nil
+	a.ctx.Stop(a.ctx.Self())
+}
+
+// refuse answers a message that came too late: nobody who waits for something is left waiting.
+func (a *sessionActor) refuse(m any) {
+	s := a.s
+	why := s.why()
+	switch m := m.(type) {
+	case *toImport:
+		m.parcel.reject(why)
+	case *toPipeline:
+		m.parcel.reject(why)
+	case *toEmbargo:
+		m.parcel.reject(why)
+	case *askBootstrap:
+		m.at.breakWith(why)
+	case *askAccept:
+		m.at.breakWith(s.acceptError(why))
+	case *askProvide:
+		m.target.drop()
+	case *forwardedAnswer:
+		m.q.drop()
+	case *settledAnswer:
+		m.ref.orphaned(m.res)
+	case *resolved:
+		m.free(s.vat)
+	case *echo:
+		m.reached()
+	case *shorten:
+		m.ref.settle(m.client)
+		s.vat.later(m.client.Release)
+	case *opened:
+		m.conn.Close()
+	case *inspect:
+		close(m.done)
+	}
+}
+
+// endQuestions: questions fail with disconnected.
+func (s *session) endQuestions(why error) {
+	for _, x := range s.questions.drain() {
+		x.ref.gone = why
+		if x.ref.unwatch != nil {
+			x.ref.unwatch()
+		}
+		for i := range x.pins {
+			s.vat.freeLater(&x.pins[i])
+		}
+		switch {
+		case x.returned && x.res.release != nil:
+			// Whoever got the result frees it.
+		case x.to != nil && !x.returned:
+			x.to.settle(result{err: why})
+		case x.at != nil && !x.returned && x.accept:
+			x.at.breakWith(s.acceptError(why))
+		case x.at != nil && !x.returned:
+			x.at.breakWith(why)
+		}
+	}
+}
+
+// endEmbargoes: the Disembargo will not come back.
+func (s *session) endEmbargoes(why error) {
+	for _, x := range s.embargoes.drain() {
+		for _, p := range x.queue {
+			p.reject(why)
+		}
+		if !x.lifted {
+			x.ref.breakWith(why)
+			s.vat.later(x.client.Release)
+		}
+		s.vat.freeLater(&x.to)
+	}
+}
+
+// endImports: imports break. A promise settles on the error; calls on the others are rejected as they come.
+func (s *session) endImports(why error) {
+	for _, x := range s.imports.drain() {
+		if x.promise && !x.resolved {
+			x.ref.breakWith(why)
+		}
+	}
+}
+
+// endAnswers: answers are released, what runs is canceled; results that are kept for a third party stay.
+func (s *session) endAnswers(why error) {
+	lost := disconnected("the introducer %s is lost: %v", s.peer.Short(), why)
+	for _, x := range s.answers.drain() {
+		for _, p := range x.pipe.queue {
+			p.reject(why)
+		}
+		for i := range x.pipe.pins {
+			s.vat.freeLater(&x.pipe.pins[i])
+		}
+		if x.pipe.res != nil {
+			s.vat.later(x.pipe.res.free)
+		} else if x.pipe.on != nil {
+			x.pipe.on.drop()
+		}
+		for _, f := range x.feeds {
+			if x.pipe.res == nil {
+				s.vat.later(func() { f.p.resolve(capnp.ErrorClient(why)) })
+			}
+		}
+		kept := false
+		for _, k := range x.ref.kept {
+			if k.provision != nil {
+				k.provision.visit(func(p *provision) []outcome {
+					kept = kept || p.accepted
+					return p.end(lost)
+				})
+			}
+		}
+		if p := x.provides; p != nil {
+			p.visit(func(p *provision) []outcome { p.provide = nil; return p.end(lost) })
+		}
+		if p := x.accepts; p != nil {
+			p.visit(func(p *provision) []outcome { p.leave(x.ref); return nil })
+		}
+		if !kept && !x.ref.early {
+			x.ref.stop()
+		}
+	}
+}
+
+// endExports: exports are released.
+func (s *session) endExports() {
+	for _, e := range s.exports.drain() {
+		s.vat.freeLater(&e.pin)
+		if w := e.watch; w != nil && w.promise != nil {
+			w.promise.unwatch(w)
+		} else if w != nil {
+			w.ref.unwatch(w)
+		}
+		if e.vine {
+			e.intro.provide.drop()
+		}
+	}
+	clear(s.exported)
+}

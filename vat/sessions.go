@@ -1,0 +1,168 @@
+package vat
+
+import (
+	"context"
+	"errors"
+	"net"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
+)
+
+// session is the session with peer, made and dialed if there is none. What is posted to it waits until it is
+// open; it ends if it cannot be.
+func (v *Vat) session(peer transport.VatID, addrs []string) *session {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[peer]; s != nil {
+		return s
+	}
+	s := v.newSessionLocked(peer, addrs, true)
+	if s.end.Load() != nil {
+		return s
+	}
+	if peer == v.ID() {
+		s.tell(&endSession{failed("%s is this vat itself", peer.Short())})
+		return s
+	}
+	v.goroutines.Add(1)
+	go v.dial(s)
+	return s
+}
+
+func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool) *session {
+	a := &sessionActor{}
+	s := newSession(v, peer, a)
+	s.queue = actors.NewQueue(nil)
+	s.addrs, s.dialed = addrs, dialed
+	a.s = s
+	if v.closed {
+		s.refuse(disconnected("the vat is closed"))
+		return s
+	}
+	s.name = "session/" + peer.Short() + "-" + v.serialName()
+	pid, err := v.spawn(s.name, actor.PropsFromProducer(func() actor.Actor { return a },
+		s.queue.Props(), actor.WithSupervisor(actors.StopOnFailure(a.childFailed))))
+	if err != nil {
+		s.refuse(err)
+		return s
+	}
+	a.pid = pid
+	v.sessions[peer] = s
+	v.ending[s] = make(chan struct{})
+	return s
+}
+
+// refuse makes s a session that never was.
+func (s *session) refuse(why error) {
+	s.end.Store(&why)
+	s.queue.Close()
+}
+
+// forget takes an ended session out of the table.
+func (v *Vat) forget(s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.sessions[s.peer] == s {
+		delete(v.sessions, s.peer)
+	}
+}
+
+// sessionStopped says that the actor of s is no more.
+func (v *Vat) sessionStopped(s *session) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if done, ok := v.ending[s]; ok {
+		delete(v.ending, s)
+		close(done)
+	}
+}
+
+func (v *Vat) addressesOf(peer transport.VatID) []string {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[peer]; s != nil {
+		return s.addrs
+	}
+	return nil
+}
+
+func (v *Vat) dial(s *session) {
+	defer v.goroutines.Done()
+	ctx, cancel := context.WithTimeout(v.ctx, v.limits.Dial)
+	defer cancel()
+	addrs := append([]string{}, s.addrs...)
+	if v.directory != nil {
+		addrs = append(v.directory.Addresses(s.peer), addrs...)
+	}
+	if len(addrs) == 0 {
+		s.tell(&dialFailed{disconnected("no address of %s is known", s.peer.Short())})
+		return
+	}
+	conn, err := v.network.Dial(ctx, s.peer, addrs)
+	if err != nil {
+		s.tell(&dialFailed{disconnected("cannot reach %s: %v", s.peer.Short(), err)})
+		return
+	}
+	if !s.post(&opened{conn, true}) {
+		conn.Close()
+		return
+	}
+	s.wake()
+}
+
+// serve takes connections until the network is closed.
+func (v *Vat) serve() {
+	defer v.goroutines.Done()
+	for {
+		conn, err := v.network.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) {
+				v.log.Error("the network accepts no more", "err", err)
+			}
+			return
+		}
+		v.accepted(conn)
+	}
+}
+
+// accepted finds the session for a connection that a peer made.
+//
+// Where both vats dialed at once, the connection of the one with the lower id is kept by both: the lower one
+// refuses the other's; the higher one moves its session over, and sends again what it had sent, for the
+// lower one has read none of it. Where the session is not one that we dialed, or the peer is another run of
+// its vat, a connection means that the peer has lost the session: it is over for us too.
+func (v *Vat) accepted(conn transport.Conn) {
+	peer := conn.Peer()
+	v.mu.Lock()
+	s := v.sessions[peer.ID]
+	if s != nil {
+		hello := s.hello.Load()
+		sameRun := hello == nil || hello.Epoch == peer.Epoch
+		switch {
+		case hello != nil && hello.Epoch > peer.Epoch:
+			v.mu.Unlock()
+			conn.Close() // from before the peer's last start
+			return
+		case sameRun && s.dialed && v.ID() < peer.ID:
+			v.mu.Unlock()
+			conn.Close()
+			return
+		case !sameRun || !s.dialed || s.confirmed.Load():
+			s.tell(&endSession{disconnected("%s has started a new session", peer.ID.Short())})
+			delete(v.sessions, peer.ID)
+			s = nil
+		}
+	}
+	if s == nil {
+		s = v.newSessionLocked(peer.ID, nil, false)
+	}
+	v.mu.Unlock()
+	if !s.post(&opened{conn, false}) {
+		conn.Close()
+		return
+	}
+	s.wake()
+}

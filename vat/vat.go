@@ -1,0 +1,236 @@
+package vat
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A Vat hosts capabilities and holds those of others: one actor system, one session for each peer. All methods
+// may be called from any goroutine.
+type Vat struct {
+	network   transport.Network
+	directory Directory
+	bootstrap capnp.Client
+	early     map[methodID][][]uint16
+	limits    Limits
+	log       *slog.Logger
+	tap       func(TapEvent)
+
+	system     *actor.ActorSystem
+	root       *actor.PID
+	ctx        context.Context // done when the vat closes
+	cancel     context.CancelFunc
+	worker     actors.Worker // what enters go-capnp
+	goroutines sync.WaitGroup
+	serial     atomic.Uint64
+	promises   atomic.Int64
+	resolving  sync.Mutex // see promise
+	provisions provisions
+	nodes      nodes
+
+	mu       sync.Mutex
+	sessions map[transport.VatID]*session
+	ending   map[*session]chan struct{} // closed when its actor has stopped
+	closed   bool
+}
+
+// New starts a vat. It serves peers that connect until Close.
+func New(cfg Config) (*Vat, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	log := cfg.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	v := &Vat{
+		network:   cfg.Network,
+		directory: cfg.Directory,
+		bootstrap: cfg.Bootstrap,
+		early:     map[methodID][][]uint16{},
+		limits:    cfg.Limits.withDefaults(),
+		log:       log,
+		tap:       cfg.Tap,
+		sessions:  map[transport.VatID]*session{},
+		ending:    map[*session]chan struct{}{},
+	}
+	for _, e := range cfg.EarlyReturn {
+		v.early[methodID{e.Interface, e.Method}] = e.Caps
+	}
+	v.provisions.live = map[provisionKey]*provisionRef{}
+	v.ctx, v.cancel = context.WithCancel(context.Background())
+	v.system = actors.NewSystem(log)
+	root, err := v.system.Root.SpawnNamed(actor.PropsFromProducer(
+		func() actor.Actor { return &rootActor{} },
+		actors.Inline(),
+		actor.WithSupervisor(actors.StopOnFailure(v.childFailed)),
+	), "vat")
+	if err != nil {
+		return nil, fmt.Errorf("vat: %w", err)
+	}
+	v.root = root
+	v.goroutines.Add(1)
+	go v.serve()
+	return v, nil
+}
+
+// ID is who this vat is.
+func (v *Vat) ID() transport.VatID { return v.network.LocalID() }
+
+// rootActor is the vat in the actor tree: the parent of sessions, promises, provisions and objects.
+type rootActor struct{}
+
+type spawnChild struct {
+	name  string
+	props *actor.Props
+	pid   *actor.PID
+	err   error
+}
+
+func (*rootActor) Receive(ctx actor.Context) {
+	if m, ok := ctx.Message().(*spawnChild); ok {
+		m.pid, m.err = ctx.SpawnNamed(m.props, m.name)
+	}
+}
+
+func (v *Vat) spawn(name string, props *actor.Props) (*actor.PID, error) {
+	m := &spawnChild{name: name, props: props, err: disconnected("the vat is closed")}
+	v.system.Root.Send(v.root, m)
+	return m.pid, m.err
+}
+
+// childFailed: sessions catch their own panics, so it was a promise, a provision or an object. It is stopped,
+// and what is put on it is rejected.
+func (v *Vat) childFailed(child *actor.PID, reason any) {
+	v.log.Error("actor failed", "actor", child.Id, "panic", reason)
+}
+
+func (v *Vat) serialName() string { return strconv.FormatUint(v.serial.Add(1), 10) }
+
+// later runs f off any turn, in order: what enters go-capnp.
+func (v *Vat) later(f func()) { v.worker.Do(f) }
+
+// freeLater releases pins off any turn; nil ones are skipped.
+func (v *Vat) freeLater(pins ...*pin) {
+	for _, p := range pins {
+		if p != nil {
+			v.later(p.free)
+		}
+	}
+}
+
+func (v *Vat) newNonce() (n nonce) {
+	_, _ = rand.Read(n[:]) // never fails: crypto/rand ends the process first
+	return n
+}
+
+// repin is one more pin on what a followed pin leads to now.
+func (v *Vat) repin(p pin) pin {
+	c := p.client()
+	defer v.later(c.Release)
+	if !c.IsValid() {
+		return p.again()
+	}
+	return v.pinClient(c)
+}
+
+// importOf is the import where c leads to at the moment, if it does.
+func (v *Vat) importOf(c capnp.Client) (*importRef, bool) {
+	s := c.Snapshot()
+	defer s.Release()
+	if r, ok := s.Brand().Value.(*reference); ok {
+		i, ok := r.roadNow().(*importRef)
+		return i, ok
+	}
+	return nil, false
+}
+
+// throughQueue is a client for the object of p by way of its queue, for local callers whose calls may be
+// waiting there.
+func (v *Vat) throughQueue(o *object, p pin) capnp.Client {
+	again := p.again()
+	c, ref := v.newReference(o, false)
+	ref.next = &again
+	ref.home = nil
+	return c
+}
+
+func (v *Vat) refused(peer, introducer transport.VatID) {
+	v.log.Warn("refused an Accept: the provision is for another vat", "peer", string(peer), "introducer", string(introducer))
+}
+
+// expire fails the Accept of ref if it still waits when the handoff has taken too long.
+func (v *Vat) expire(p *provisionRef, ref *answerRef) {
+	stop := make(chan struct{})
+	ref.unexpire = sync.OnceFunc(func() { close(stop) })
+	timer := time.NewTimer(v.limits.Handoff)
+	v.goroutines.Add(1)
+	go func() {
+		defer v.goroutines.Done()
+		defer timer.Stop()
+		select {
+		case <-stop:
+		case <-v.ctx.Done():
+		case <-timer.C:
+			p.visit(func(x *provision) []outcome { x.leave(ref); return nil })
+			ref.settle(result{err: disconnected("nothing came to pick up within %v: Limits.Handoff", v.limits.Handoff)})
+		}
+	}()
+}
+
+// EndSession ends the session with peer, if there is one: what is under way fails with disconnected, and with
+// reason. For news from outside, such as a failure that memberlist has found.
+func (v *Vat) EndSession(peer transport.VatID, reason string) {
+	v.mu.Lock()
+	s := v.sessions[peer]
+	v.mu.Unlock()
+	if s != nil {
+		s.tell(&endSession{disconnected("%s", reason)})
+	}
+}
+
+// Close ends the vat: its sessions, of which the peers see that they end, its network, and every goroutine of
+// its own. Calls under way fail with disconnected. It returns when all that is done, except for goroutines
+// that are inside objects' methods. Idempotent.
+func (v *Vat) Close() error {
+	v.mu.Lock()
+	if v.closed {
+		v.mu.Unlock()
+		v.goroutines.Wait()
+		return nil
+	}
+	v.closed = true
+	var all []*session
+	var ended []chan struct{}
+	for s, done := range v.ending {
+		all, ended = append(all, s), append(ended, done)
+	}
+	v.mu.Unlock()
+	v.cancel()
+	err := v.network.Close()
+	for _, s := range all {
+		s.tell(&endSession{disconnected("the vat %s is closing", v.ID().Short())})
+	}
+	for _, done := range ended {
+		<-done
+	}
+	v.goroutines.Wait()
+	v.later(v.bootstrap.Release)
+	v.worker.Wait()
+	_ = v.system.Root.StopFuture(v.root).Wait()
+	v.worker.Wait()
+	v.system.Shutdown()
+	return err
+}
