@@ -23,7 +23,7 @@ func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...stri
 	q := newQuestionRef(s, 1)
 	c, ref := v.newReference(pipelineRoad{q: q}, true)
 	if !s.post(&askBootstrap{q, ref}) {
-		q.gone = s.why()
+		q.end(s.why())
 		ref.breakWith(s.why())
 		return c
 	}
@@ -38,7 +38,7 @@ type askBootstrap struct {
 
 func (s *session) sendBootstrap(a *askBootstrap) {
 	if err := s.questionRoom(); err != nil {
-		a.q.gone = err
+		a.q.end(err)
 		s.emit(do(func() { a.at.breakWith(err) }))
 		return
 	}

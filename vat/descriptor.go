@@ -229,6 +229,13 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 			if used {
 				return s.acceptResult(d)
 			}
+		case rpc.CapDescriptor_Which_senderPromise:
+			// What was pipelined on the answer went to this promise, or waits in our mailbox to do so.
+			c, err := s.readCap(d)
+			if i, ok := s.vat.importOf(c); ok {
+				i.used.Store(true)
+			}
+			return c, err
 		}
 		return s.readCap(d)
 	})

@@ -92,7 +92,7 @@ type (
 // third party for direct access".
 func (s *session) sendProvide(a *askProvide) {
 	if err := s.questionRoom(); err != nil {
-		a.q.gone = err
+		a.q.end(err)
 		s.emit(do(a.target.drop))
 		return
 	}
@@ -113,7 +113,7 @@ func (s *session) sendProvide(a *askProvide) {
 // sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".
 func (s *session) sendAccept(a *askAccept) {
 	if err := s.questionRoom(); err != nil {
-		a.q.gone = err
+		a.q.end(err)
 		s.emit(do(func() { a.at.breakWith(s.acceptError(err)) }))
 		return
 	}
@@ -229,7 +229,7 @@ func (c *contact) accept(ref *reference, embargo []byte) *questionRef {
 	q := newQuestionRef(host, 1)
 	ask := &askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}
 	if !host.post(ask) {
-		q.gone = host.why()
+		q.end(host.why())
 		c.vat.later(func() { ref.breakWith(host.acceptError(host.why())) })
 		return q
 	}
@@ -242,9 +242,8 @@ func (s *session) acceptError(err error) error {
 	return disconnected("cannot pick up the capability from %s: %v", s.peer.Short(), err)
 }
 
-// resolveToThirdParty: the promise that ref stands for is hosted by a third party. It is accepted at once,
-// behind an embargo if anything was ever called on it; the Disembargo goes through our own mailbox, behind
-// calls on the old road that wait in it. All is decided inside the gate.
+// resolveToThirdParty: the promise that ref stands for is hosted by a third party. The application still holds
+// it, so it is accepted at once, and embargoed.
 func (s *session) resolveToThirdParty(id uint32, ref *reference, d rpc.CapDescriptor) error {
 	c, err := s.readContact(d)
 	if err != nil {
@@ -283,19 +282,15 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 	return client, nil
 }
 
-// acceptAt moves r to an Accept of c. disembargo is where the Disembargo goes, if one is needed.
+// acceptAt moves r to an embargoed Accept of c, and sends the Disembargo to where disembargo says: through the
+// mailbox of the introducer's session, behind calls on the old road that wait in it.
 func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 	taken := false
 	r.moveTo(func() road {
 		taken = true
-		var embargo []byte
-		i, atImport := r.home.(*importRef)
-		if !atImport || i.used.Load() {
-			n := r.vat.newNonce()
-			embargo = n[:]
-			c.from.tell(&askDisembargo{target: disembargo, accept: embargo})
-		}
-		q := c.accept(r, embargo)
+		embargo := r.vat.newNonce()
+		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:]})
+		q := c.accept(r, embargo[:])
 		r.vine, r.accepting = c.vine, q
 		held := r.held
 		r.held = nil

@@ -2,6 +2,7 @@ package vat
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
@@ -48,6 +49,10 @@ type questionRef struct {
 	holds atomic.Int32
 
 	unwatch func() bool // stops watching the caller's context; for turns of s
+
+	mu    sync.Mutex
+	after []func() // run when the question is over
+	over  bool
 }
 
 func newQuestionRef(s *session, holds int32) *questionRef {
@@ -63,6 +68,31 @@ func (q *questionRef) drop() {
 		q.s.tell(&dropQuestion{q})
 	} else if n < 0 {
 		panic("vat: question dropped more often than held")
+	}
+}
+
+// keep has f run when the question is over: returned and finished, or lost with its session.
+func (q *questionRef) keep(f func()) {
+	q.mu.Lock()
+	over := q.over
+	if !over {
+		q.after = append(q.after, f)
+	}
+	q.mu.Unlock()
+	if over {
+		f()
+	}
+}
+
+// end says that the question is over: err is what comes of all that is still addressed to it.
+func (q *questionRef) end(err error) {
+	q.gone = err
+	q.mu.Lock()
+	after := q.after
+	q.after, q.over = nil, true
+	q.mu.Unlock()
+	for _, f := range after {
+		f()
 	}
 }
 
@@ -421,6 +451,7 @@ func (s *session) maybeFinish(id uint32) {
 func (s *session) forget(id uint32, q *questionRef) {
 	var pins []pin
 	s.questions.visit(id, func(x *question) { pins = x.pins })
+	s.emit(do(func() { q.end(failed("the call is finished")) }))
 	q.gone = failed("the call is finished")
 	s.questions.remove(id)
 	s.questions.ids.giveBack(id)

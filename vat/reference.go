@@ -210,11 +210,17 @@ func (r *reference) settle(c capnp.Client) {
 	for _, w := range watchers {
 		w.tell(r.vat.pinClient(c), nil)
 	}
-	dropRoad(home)
 	if q != nil {
+		// The way through the introducer is let go when the Accept is finished, and so when all that was
+		// pipelined on it has been answered: until then something may still go wrong with it.
+		q.keep(func() {
+			dropRoad(home)
+			r.vat.freeLater(vine)
+		})
 		q.drop()
+	} else {
+		dropRoad(home)
 	}
-	r.vat.freeLater(vine)
 	if shut {
 		r.vat.freeLater(&next)
 	} else if r.resolver != nil {

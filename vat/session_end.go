@@ -66,7 +66,7 @@ func (a *sessionActor) refuse(m any) {
 // endQuestions: questions fail with disconnected.
 func (s *session) endQuestions(why error) {
 	for _, x := range s.questions.drain() {
-		x.ref.gone = why
+		x.ref.end(why)
 		if x.ref.unwatch != nil {
 			x.ref.unwatch()
 		}
