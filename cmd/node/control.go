@@ -83,6 +83,7 @@ const (
 	stepFreeProvided  = "free provided"  // bob: the disembargo of the provide may reach carol
 	stepFreeForwarded = "free forwarded" // bob: the disembargo of the forwarded call may reach carol
 	stepUse           = "use"            // alice: creek, and bar once more; the result is creek's
+	stepFreeFinishes  = "free finishes"  // alice: what her accepts have let go may reach the others
 	stepLetGo         = "let go"         // alice, bob: release everything
 )
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -10,51 +11,65 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
-// gates stand on Bob's links, so that the director brings about the one order of the table among what the
-// network could deliver in any.
-type gates struct {
-	// resolve holds what Bob resolves, and all behind it, on the link to Alice. Not used with a delay, which
-	// is to show that Alice may be there first.
-	resolve *transport.Valve
+// A player's gates stand on its links, so that the director brings about the one order of the table among
+// what the network could deliver in any. A gate holds its first message of some kind, and all behind it.
+type gates map[string][]*transport.Valve // by peer: what a message to it passes, in this order
 
-	// On the link to Carol, one behind the other: the delay; the disembargo for the provide and all behind it;
-	// the disembargo for the forwarded call and all behind it.
-	delay, provided, forwarded *transport.Valve
+// wrap leads a connection through the gates that stand on it.
+func (g gates) wrap(peer string, conn transport.Conn) transport.Conn {
+	for _, valve := range slices.Backward(g[peer]) {
+		conn = valve.Wrap(conn)
+	}
+	return conn
 }
 
-// newGates closes all gates. A hold above zero delays each message to Carol by that long, from the first provide on.
-func newGates(hold time.Duration) *gates {
-	g := &gates{
+// aliceGates hold what Alice lets go while it is her Accepts that let go of it: the table has it at the end.
+type aliceGates struct {
+	gates
+	finish  *transport.Valve // to Carol
+	release *transport.Valve // to Bob
+}
+
+func newAliceGates() *aliceGates {
+	g := &aliceGates{finish: closed(rpc.Message_Which_finish, 1), release: closed(rpc.Message_Which_release, 1)}
+	g.gates = gates{carolName: {g.finish}, bobName: {g.release}}
+	return g
+}
+
+// bobGates hold what Bob resolves on the link to Alice, and his two disembargoes on the link to Carol.
+type bobGates struct {
+	gates
+	resolve             *transport.Valve
+	provided, forwarded *transport.Valve
+}
+
+// newBobGates makes gates that are closed. A hold above zero delays each message to Carol by that long, from the
+// first provide on; what Bob resolves is not held then, for Alice is to be at Carol's first.
+func newBobGates(hold time.Duration) *bobGates {
+	g := &bobGates{
 		resolve:   transport.NewValve(),
-		delay:     transport.NewValve(),
-		provided:  transport.NewValve(),
-		forwarded: transport.NewValve(),
+		provided:  closed(rpc.Message_Which_disembargo, 1),
+		forwarded: closed(rpc.Message_Which_disembargo, 2),
 	}
+	slow := transport.NewValve()
 	if hold > 0 {
-		g.delay.Delay(hold, func(frame []byte) bool {
+		slow.Delay(hold, func(frame []byte) bool {
 			msg, err := capnp.Unmarshal(frame)
 			return err == nil && kind(msg) == rpc.Message_Which_provide
 		})
 	} else {
-		g.resolve.HoldIf(func(frame *capnp.Message) bool { return kind(frame) == rpc.Message_Which_resolve })
+		g.resolve = closed(rpc.Message_Which_resolve, 1)
 	}
-	g.provided.HoldIf(func(frame *capnp.Message) bool { return kind(frame) == rpc.Message_Which_disembargo })
-	var seen atomic.Int32
-	g.forwarded.HoldIf(func(frame *capnp.Message) bool {
-		return kind(frame) == rpc.Message_Which_disembargo && seen.Add(1) == 2
-	})
+	g.gates = gates{aliceName: {g.resolve}, carolName: {slow, g.provided, g.forwarded}}
 	return g
 }
 
-// wrap leads a connection of Bob's through the gates that stand on it.
-func (g *gates) wrap(peer string, conn transport.Conn) transport.Conn {
-	switch peer {
-	case aliceName:
-		return g.resolve.Wrap(conn)
-	case carolName:
-		return g.delay.Wrap(g.provided.Wrap(g.forwarded.Wrap(conn)))
-	}
-	return conn
+// closed is a gate for the n-th message of that kind, and all behind it, until it is freed.
+func closed(held rpc.Message_Which, n int32) *transport.Valve {
+	var seen atomic.Int32
+	valve := transport.NewValve()
+	valve.HoldIf(func(frame *capnp.Message) bool { return kind(frame) == held && seen.Add(1) == n })
+	return valve
 }
 
 func kind(frame *capnp.Message) rpc.Message_Which {

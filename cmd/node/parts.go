@@ -19,7 +19,7 @@ type part interface {
 func newPart(p *player, s setup) part {
 	switch s.Name {
 	case aliceName:
-		return &alicePart{player: p}
+		return &alicePart{player: p, aliceGates: newAliceGates()}
 	case bobName:
 		return newBobPart(p, s)
 	default:
@@ -28,12 +28,12 @@ func newPart(p *player, s setup) part {
 }
 
 type alicePart struct {
+	*aliceGates
 	player *player
 	alice  threeparty.Alice
 }
 
-func (a *alicePart) bootstrap() capnp.Client                           { return capnp.Client{} }
-func (a *alicePart) wrap(_ string, conn transport.Conn) transport.Conn { return conn }
+func (a *alicePart) bootstrap() capnp.Client { return capnp.Client{} }
 
 func (a *alicePart) act(step string) (string, error) {
 	p := a.player
@@ -42,30 +42,31 @@ func (a *alicePart) act(step string) (string, error) {
 		return "", a.alice.Ask(p.life, p.vat, p.vatOf(bobName), firstArg)
 	case stepUse:
 		return a.alice.Use(p.life, creekArg, secondArg)
+	case stepFreeFinishes:
+		a.finish.Free()
+		a.release.Free()
 	case stepLetGo:
 		a.alice.LetGo()
-		return "", nil
+	default:
+		return "", noStep(aliceName, step)
 	}
-	return "", noStep(aliceName, step)
+	return "", nil
 }
 
 type bobPart struct {
+	*bobGates
 	player *player
 	bob    *threeparty.Bob
 	api    threeparty.BobAPI
-	gates  *gates
 }
 
 func newBobPart(p *player, s setup) *bobPart {
-	b := &bobPart{player: p, gates: newGates(s.Hold)}
+	b := &bobPart{player: p, bobGates: newBobGates(s.Hold)}
 	b.bob, b.api = threeparty.NewBob(p.called)
 	return b
 }
 
 func (b *bobPart) bootstrap() capnp.Client { return capnp.Client(b.api) }
-func (b *bobPart) wrap(peer string, conn transport.Conn) transport.Conn {
-	return b.gates.wrap(peer, conn)
-}
 
 func (b *bobPart) act(step string) (string, error) {
 	p := b.player
@@ -75,11 +76,11 @@ func (b *bobPart) act(step string) (string, error) {
 	case stepResolve:
 		b.bob.Resolve()
 	case stepFreeResolve:
-		b.gates.resolve.Free()
+		b.resolve.Free()
 	case stepFreeProvided:
-		b.gates.provided.Free()
+		b.provided.Free()
 	case stepFreeForwarded:
-		b.gates.forwarded.Free()
+		b.forwarded.Free()
 	case stepLetGo:
 		b.bob.LetGo()
 	default:
@@ -88,12 +89,14 @@ func (b *bobPart) act(step string) (string, error) {
 	return "", nil
 }
 
-type carolPart struct{ player *player }
+type carolPart struct {
+	gates  // none
+	player *player
+}
 
 func (c *carolPart) bootstrap() capnp.Client {
 	return capnp.Client(threeparty.NewCarol(c.player.called))
 }
-func (c *carolPart) wrap(_ string, conn transport.Conn) transport.Conn { return conn }
-func (c *carolPart) act(step string) (string, error)                   { return "", noStep(carolName, step) }
+func (c *carolPart) act(step string) (string, error) { return "", noStep(carolName, step) }
 
 func noStep(name, step string) error { return fmt.Errorf("%s has no step %q", name, step) }

@@ -122,7 +122,10 @@ func (d *director) use(ctx context.Context) error {
 		return err
 	}
 	d.creekResult = result.Result
-	return d.awaitRow(ctx, 17, 4)
+	if err := d.awaitRow(ctx, 17, 4); err != nil {
+		return err
+	}
+	return d.act(ctx, aliceName, stepFreeFinishes)
 }
 
 // letGo is rows 18 to 20.
