@@ -34,13 +34,15 @@ type Queue struct {
 	closed    bool
 	suspended bool
 	idle      sync.Cond // running became false
+	room      sync.Cond // a message was taken out, or the queue was closed
+	crowded   int       // who waits for room
 }
 
 // NewQueue makes an open queue for one actor. dispatcher may be nil: turns run on posters' goroutines and
 // on goroutines that the queue starts on demand.
 func NewQueue(dispatcher actor.Dispatcher) *Queue {
 	q := &Queue{dispatcher: dispatcher}
-	q.idle.L = &q.mu
+	q.idle.L, q.room.L = &q.mu, &q.mu
 	return q
 }
 
@@ -135,7 +137,22 @@ func (q *Queue) next() (msg any, system bool) {
 	if q.user = q.user[1:]; len(q.user) == 0 {
 		q.user = nil
 	}
+	if q.crowded > 0 {
+		q.room.Broadcast()
+	}
 	return msg, false
+}
+
+// AwaitRoom blocks while limit messages or more wait. Not for use within a turn, nor under a lock that a turn
+// may want.
+func (q *Queue) AwaitRoom(limit int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.crowded++
+	for len(q.user) >= limit && !q.closed {
+		q.room.Wait()
+	}
+	q.crowded--
 }
 
 func (q *Queue) turn(msg any, system bool) {
@@ -170,6 +187,7 @@ func (q *Queue) Close() []any {
 	defer q.mu.Unlock()
 	left := q.user
 	q.user, q.closed = nil, true
+	q.room.Broadcast()
 	return left
 }
 

@@ -198,6 +198,7 @@ func (s *session) onCall(c rpc.Call) error {
 	ref.cancel = cancel
 	table := params.Message().CapTable()
 	x := &call{
+		vat:     s.vat,
 		ctx:     ctx,
 		method:  capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()},
 		args:    content.Struct(),

@@ -19,6 +19,7 @@ type parcel interface {
 // (to an object, or onto a wire) or rejects it, and that one sees to it that ret is settled once and that
 // the parameters are released once.
 type call struct {
+	vat    *Vat
 	ctx    context.Context // done when the caller no longer wants the result
 	method capnp.Method
 	args   capnp.Struct // in a message of its own, whose table holds its capabilities
@@ -44,7 +45,7 @@ func (c *call) releaseArgs() {
 func (c *call) reject(err error) {
 	c.ret.settle(result{err: err})
 	// The parameters may hold references whose Shutdown enters code that is not ours.
-	go c.releaseArgs()
+	c.vat.later(c.releaseArgs)
 }
 
 // A sink takes the result of one call. Its methods are called in turns of sessions and on the goroutines of

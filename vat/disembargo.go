@@ -98,10 +98,20 @@ func (s *session) onDisembargo(d rpc.Disembargo) error {
 	return fault("Disembargo in a context of unknown kind %d", d.Context().Which())
 }
 
-// follow sends d down the road that calls on target take.
+// follow sends d down the road that calls on target take. It can only be for what has resolved, in a Resolve or
+// a Return: elsewhere it would wait for ever.
 func (s *session) follow(target wireTarget, d *disembargo) error {
+	known := false
 	if target.onAnswer {
+		s.answers.visit(target.id, func(a *answer) { known = a.returned })
+		if !known {
+			return fault("Disembargo of answer %d, which has not returned", target.id)
+		}
 		return s.putAnswer(target, d)
+	}
+	s.exports.visit(target.id, func(e *export) { known = e.resolved })
+	if !known {
+		return fault("Disembargo of export %d, which is not a resolved promise", target.id)
 	}
 	return s.putExport(target.id, d)
 }

@@ -39,19 +39,24 @@ type earlyReturn struct {
 	cancel   context.CancelFunc
 
 	mu    sync.Mutex
-	moved bool // the promises were resolved to results kept elsewhere
+	on    *questionRef // the call went out on a wire; held until it is settled
+	moved bool         // the promises were resolved to results kept elsewhere
 }
 
 var _ sink = (*earlyReturn)(nil)
 
-// forwarded implements sink: the promises wait for the results, so the question is needed no more than for
-// those.
-func (e *earlyReturn) forwarded(*questionRef) {}
+// forwarded implements sink. The promises wait for the results, and so does what is pipelined on them.
+func (e *earlyReturn) forwarded(q *questionRef) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.on = q
+}
 
 // settle implements sink.
 func (e *earlyReturn) settle(r result) {
 	e.mu.Lock()
-	moved := e.moved
+	moved, q := e.moved, e.on
+	e.on = nil
 	e.mu.Unlock()
 	e.cancel()
 	v := e.caller.vat
@@ -62,6 +67,9 @@ func (e *earlyReturn) settle(r result) {
 			}
 		}
 		r.free()
+		if q != nil {
+			q.drop()
+		}
 	})
 }
 
@@ -179,8 +187,7 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 		s.watchCaller(c.ctx, q)
 		s.vat.later(func() {
 			for i, p := range e.promises {
-				q.hold() // for the promise
-				q.hold() // for the vine
+				q.hold()
 				p.resolveTo(pin{road: pipelineRoad{q, pipelineOps(e.paths[i])}}, intros[i])
 			}
 			q.drop()

@@ -2,7 +2,6 @@ package vat
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"capnproto.org/go/capnp/v3/exc"
@@ -60,10 +59,7 @@ func exception(e rpc.Exception) error {
 	return exc.New(t, "", reason)
 }
 
-// callerError is what a caller whose context ended sees.
+// callerError is what a caller whose context has ended sees: an exception that wraps why it has.
 func callerError(ctx context.Context) error {
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return errCanceled
+	return &exc.Exception{Type: exc.Failed, Cause: fmt.Errorf("call canceled by its caller: %w", context.Cause(ctx))}
 }

@@ -24,7 +24,7 @@ func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCal
 	ctx, cancel := context.WithCancel(ctx)
 	a := &promisedAnswer{vat: v, cancel: cancel}
 	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
-	to.put(&call{ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a})
+	to.put(&call{vat: v, ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a})
 	to.wake()
 	return a
 }
@@ -46,7 +46,7 @@ func giveBack(ret capnp.Returner, res result) {
 
 // newLocalCall places the arguments, in a message of their own.
 func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedAnswer, error) {
-	c := &call{method: s.Method}
+	c := &call{vat: v, method: s.Method}
 	if s.PlaceArgs != nil {
 		msg, seg := capnp.NewSingleSegmentMessage(nil)
 		args, err := capnp.NewRootStruct(seg, s.ArgsSize)

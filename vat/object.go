@@ -44,8 +44,7 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 		}
 	}
 	o := &object{vat: v, hook: md, holds: 1}
-	// The snapshot is borrowed by the actor: whoever holds the object holds the capability too.
-	host := &objectActor{snap: s}
+	host := &objectActor{snap: s.AddRef()}
 	opts := actors.Inline()
 	if !isServer {
 		o.queue = actors.NewQueue(nil)
@@ -54,6 +53,7 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 	o.name = fmt.Sprintf("object/%d", v.serial.Add(1))
 	pid, err := v.spawn(o.name, actor.PropsFromProducer(func() actor.Actor { return host }, opts))
 	if err != nil {
+		host.snap.Release()
 		return brokenRoad{err}
 	}
 	o.pid = pid
@@ -89,7 +89,6 @@ func (o *object) drop() {
 }
 
 func (o *object) put(p parcel) {
-	// The hook must outlive the delivery, which for a queued object happens after its last pin may be gone.
 	d := &deliver{parcel: p}
 	if o.queue != nil {
 		if !o.queue.Enqueue(d) {
@@ -138,8 +137,6 @@ type objectActor struct {
 
 func (a *objectActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *actor.Started:
-		a.snap = a.snap.AddRef()
 	case *deliver:
 		a.deliver(m.parcel)
 		m.done = true

@@ -161,8 +161,15 @@ func (p *promise) resolve(c capnp.Client) {
 	}
 	p.settle(next, nil)
 	p.vat.resolving.Unlock()
-	// Local callers follow, once nothing is left in the queue of the promise: settle saw to that.
-	p.resolver.Fulfill(c)
+	if o, ok := next.road.(*object); ok && o.queue != nil {
+		// The calls that waited may wait again, in the queue of the object: local callers go through it too.
+		through := p.vat.throughQueue(o, next)
+		defer through.Release()
+		c = through
+	}
+	if p.resolver != nil {
+		p.resolver.Fulfill(c)
+	}
 }
 
 // resolveTo settles p on the results of a call that went out with its results for a third party: intro names
@@ -266,6 +273,7 @@ func (s *promiseState) settle(to pin, intro *introduction) {
 		if intro != nil {
 			if w.s == intro.recipient {
 				intros[i] = intro
+				intro.provide.hold() // for the vine
 			}
 			continue
 		}

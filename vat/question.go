@@ -119,7 +119,10 @@ type (
 		parcel
 	}
 	dropQuestion   struct{ q *questionRef }
-	cancelQuestion struct{ q *questionRef }
+	cancelQuestion struct {
+		q   *questionRef
+		err error
+	}
 )
 
 // ask gives q an id and an entry.
@@ -179,7 +182,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 // watchCaller has q canceled when its caller gives up.
 func (s *session) watchCaller(ctx context.Context, q *questionRef) {
 	if ctx.Done() != nil {
-		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q}) })
+		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q, callerError(ctx)}) })
 	}
 }
 
@@ -413,7 +416,7 @@ func (s *session) questionDropped(q *questionRef) {
 }
 
 // questionCanceled: the caller gave up, whatever is pipelined.
-func (s *session) questionCanceled(q *questionRef) {
+func (s *session) questionCanceled(q *questionRef, err error) {
 	if q.gone != nil || !q.asked {
 		return
 	}
@@ -426,7 +429,7 @@ func (s *session) questionCanceled(q *questionRef) {
 	})
 	if to != nil {
 		s.send(msgFinish(q.id))
-		s.emit(settleCall{to, result{err: errCanceled}})
+		s.emit(settleCall{to, result{err: err}})
 	}
 }
 

@@ -178,7 +178,7 @@ func (s *session) handle(m any) error {
 	case *dropQuestion:
 		s.questionDropped(m.q)
 	case *cancelQuestion:
-		s.questionCanceled(m.q)
+		s.questionCanceled(m.q, m.err)
 	case *dropImport:
 		s.importDropped(m.i)
 	case *shorten:

@@ -24,6 +24,10 @@ type sessionActor struct {
 	spare map[string]*tableCell // retired cells, to be used again with their ids
 }
 
+// maxFrames is how many messages may wait in a session's mailbox before the goroutine that reads frames waits for
+// turns, which wait for nothing.
+const maxFrames = 1024
+
 // spareCells is how many retired table actors a session keeps.
 const spareCells = 1024
 
@@ -177,6 +181,11 @@ func (a *sessionActor) open(m *opened) {
 	}
 	l.pid = pid
 	a.link = l
+	s.vat.goroutines.Add(1)
+	go func() {
+		defer s.vat.goroutines.Done()
+		<-l.actor.Done()
+	}()
 	s.wire = l
 	s.hello.Store(&hello)
 	for _, f := range log {
@@ -239,6 +248,7 @@ type linkFrame struct {
 
 // Frame implements transport.Upcall: on the goroutine that reads.
 func (l *link) Frame(msg *capnp.Message) {
+	l.a.s.queue.AwaitRoom(maxFrames)
 	if l.a.s.post(linkFrame{l, msg}) {
 		l.a.s.run()
 	}
