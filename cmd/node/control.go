@@ -84,7 +84,7 @@ const (
 	stepFreeForwarded = "free forwarded" // bob: the disembargo of the forwarded call may reach carol
 	stepUse           = "use"            // alice: creek, and bar once more; the result is creek's
 	stepFreeFinishes  = "free finishes"  // alice: what her accepts have let go may reach the others
-	stepLetGo         = "let go"         // alice, bob: release everything
+	stepLetGo         = "let go"         // alice: release what she asked for last; bob: release everything
 )
 
 // What the objects are called, in the words of the reports.

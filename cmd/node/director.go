@@ -25,7 +25,7 @@ type director struct {
 
 	logs     map[string][]trace.Event // what each player saw, in its order
 	received []trace.Line             // by anyone, in the order of the reports; each link in its own order
-	rows     []int                    // of received
+	table    *table                   // of received
 	calls    []string                 // of Carol's objects, in the order in which they came
 	foo      bool                     // Bob's foo has been called
 
@@ -39,6 +39,7 @@ func newDirector(s *stage, hold time.Duration) *director {
 		hold:    hold,
 		pending: make(map[int]string),
 		results: make(map[int]*done),
+		table:   newTable(nil),
 		logs:    make(map[string][]trace.Event),
 		tables:  make(map[string]vat.Tables),
 	}
@@ -120,7 +121,7 @@ func (d *director) awaitRow(ctx context.Context, row, n int) error {
 // count is the number of messages of a row that have been received.
 func (d *director) count(row int) int {
 	n := 0
-	for _, r := range d.rows {
+	for _, r := range d.table.rows {
 		if r == row {
 			n++
 		}
@@ -149,7 +150,7 @@ func (d *director) take(n news) error {
 		d.logs[n.from] = append(d.logs[n.from], *r.Event)
 		if !r.Event.Out {
 			d.received = append(d.received, r.Event.Line)
-			d.rows = tableRows(d.received)
+			d.table = newTable(d.received)
 		}
 	}
 	return nil

@@ -46,7 +46,7 @@ func (a *alicePart) act(step string) (string, error) {
 		a.finish.Free()
 		a.release.Free()
 	case stepLetGo:
-		a.alice.LetGo()
+		a.alice.LetGoNext()
 	default:
 		return "", noStep(aliceName, step)
 	}

@@ -12,10 +12,21 @@ const (
 	rowAlicesPrelude = -1
 )
 
-// tableRows finds the row of the scenario's table that each line is, by what it says and which earlier
-// message it refers to. Lines of one link have to be in their order; ids may be used again and again. What is in
-// no row gets one of the two below zero.
-func tableRows(lines []trace.Line) []int {
+// table knows the row of the scenario's table that each line is, by what it says and which earlier message
+// it refers to. Lines are known by their index; -1 is one that is not there.
+type table struct {
+	lines []trace.Line
+	rows  []int               // what is in no row is in one of the two above
+	links map[[2]string][]int // indices, in the order of the link
+
+	foo, bar           int    // rows 1 and 2
+	answered           [2]int // rows 3 and 4
+	provide, forward   int    // rows 5 and 6
+	resolved, accepted [2]int // rows 8 to 11
+}
+
+// newTable reads lines, those of one link in their order. Ids may be used again and again.
+func newTable(lines []trace.Line) *table {
 	t := &table{lines: lines, rows: make([]int, len(lines)), links: make(map[[2]string][]int)}
 	for i, l := range lines {
 		link := [2]string{l.From, l.To}
@@ -30,19 +41,7 @@ func tableRows(lines []trace.Line) []int {
 	t.accept()
 	t.use()
 	t.release()
-	return t.rows
-}
-
-// table is the state of tableRows. Lines are known by their index; -1 is a line that is not there.
-type table struct {
-	lines []trace.Line
-	rows  []int
-	links map[[2]string][]int // indices, in the order of the link
-
-	foo, bar           int   // rows 1 and 2
-	provide, forward   int   // rows 5 and 6
-	accepts            []int // rows 10 and 11
-	resolved, answered [2]int
+	return t
 }
 
 // set gives line i that row.
@@ -53,7 +52,7 @@ func (t *table) set(i, row int) int {
 	return i
 }
 
-// find returns the first line on a link that is one of msg and pleases also.
+// find returns the first line on a link that is a msg and pleases also.
 func (t *table) find(from, to, msg string, also func(i int, l trace.Line) bool) int {
 	for _, i := range t.links[[2]string{from, to}] {
 		if l := t.lines[i]; l.Msg == msg && also(i, l) {
@@ -143,13 +142,13 @@ func (t *table) introduce() {
 // accept finds rows 10 to 13.
 func (t *table) accept() {
 	for k, resolve := range t.resolved {
-		t.accepts = append(t.accepts, t.set(t.find(aliceName, carolName, "accept", func(_ int, l trace.Line) bool {
+		t.accepted[k] = t.set(t.find(aliceName, carolName, "accept", func(_ int, l trace.Line) bool {
 			handed := resolve >= 0 && len(t.lines[resolve].Caps) == 1
 			return handed && l.Nonce == t.lines[resolve].Caps[0].Nonce
-		}), 10+k))
+		}), 10+k)
 	}
 	t.each(aliceName, bobName, func(i int, l trace.Line) {
-		for _, a := range t.accepts {
+		for _, a := range t.accepted {
 			if l.Context == "accept" && a >= 0 && l.Embargo == t.lines[a].Embargo {
 				t.set(i, 12)
 			}
@@ -161,7 +160,7 @@ func (t *table) accept() {
 // use finds rows 14 to 17.
 func (t *table) use() {
 	t.each(aliceName, carolName, func(i int, l trace.Line) {
-		if l.Msg == "call" && (t.about(i, t.accepts[0]) || t.about(i, t.accepts[1])) {
+		if l.Msg == "call" && (t.about(i, t.accepted[0]) || t.about(i, t.accepted[1])) {
 			t.set(i, 14)
 			t.set(t.answer(i), 17)
 		}
@@ -175,7 +174,7 @@ func (t *table) use() {
 			t.set(i, 16)
 		}
 	})
-	for _, a := range t.accepts {
+	for _, a := range t.accepted {
 		t.set(t.answer(a), 17)
 	}
 }
@@ -214,4 +213,36 @@ func (t *table) releasesCapBla(i int) bool {
 	}
 	link := t.links[[2]string{bobName, carolName}]
 	return slices.Index(link, i) > slices.Index(link, t.provide) && t.lines[i].HasID(*t.lines[t.provide].Target.Import)
+}
+
+// over reports whether each question of that row has been answered and finished, and what its answer brought
+// been released.
+func (t *table) over(row int) bool {
+	for i, l := range t.lines {
+		if t.rows[i] == row && isQuestion(l) && !t.questionOver(i) {
+			return false
+		}
+	}
+	return true
+}
+
+func (t *table) questionOver(q int) bool {
+	asked, answer := t.lines[q], t.answer(q)
+	if answer < 0 {
+		return false
+	}
+	gone := func(msg string, id uint32) bool {
+		return t.find(asked.From, asked.To, msg, func(i int, l trace.Line) bool { return i > q && l.HasID(id) }) >= 0
+	}
+	answerLine := t.lines[answer]
+	if needless := answerLine.NoFinish != nil && *answerLine.NoFinish; !needless && !gone("finish", *asked.ID) {
+		return false
+	}
+	for _, c := range answerLine.Caps {
+		ours := c.Which == "senderHosted" || c.Which == "senderPromise"
+		if ours && c.ID != nil && !gone("release", *c.ID) {
+			return false
+		}
+	}
+	return true
 }

@@ -96,7 +96,7 @@ func TestTableRows(t *testing.T) {
 	for _, s := range scenario {
 		lines = append(lines, s.line)
 	}
-	for i, row := range tableRows(lines) {
+	for i, row := range newTable(lines).rows {
 		if s := scenario[i]; row != s.row {
 			t.Errorf("line %d, %s from %s to %s: row %d, want %d", i, s.line.Msg, s.line.From, s.line.To, row, s.row)
 		}
@@ -108,7 +108,7 @@ func TestTableRowsOfABeginning(t *testing.T) {
 	var lines []trace.Line
 	for n, s := range scenario {
 		lines = append(lines, s.line)
-		for i, row := range tableRows(lines) {
+		for i, row := range newTable(lines).rows {
 			if row != scenario[i].row {
 				t.Fatalf("after %d lines: line %d, %s from %s to %s: row %d, want %d",
 					n+1, i, scenario[i].line.Msg, scenario[i].line.From, scenario[i].line.To, row, scenario[i].row)

@@ -128,18 +128,32 @@ func (d *director) use(ctx context.Context) error {
 	return d.act(ctx, aliceName, stepFreeFinishes)
 }
 
-// letGo is rows 18 to 20.
+// letGo is rows 18 to 20. Alice lets go of one thing after the other, the latest first; each is gone from all
+// tables before the next.
 func (d *director) letGo(ctx context.Context) error {
-	if err := d.act(ctx, aliceName, stepLetGo); err != nil {
+	for _, gone := range [][]int{nil, {14}, {2, 11}, {1, 10}, {rowAlicesPrelude}} {
+		if err := d.act(ctx, aliceName, stepLetGo); err != nil {
+			return err
+		}
+		if err := d.awaitOver(ctx, gone...); err != nil {
+			return err
+		}
+	}
+	if err := d.awaitOver(ctx, 5, 6); err != nil {
 		return err
 	}
-	if err := d.awaitRows(ctx, 18, 19); err != nil {
-		return err
+	return d.act(ctx, bobName, stepLetGo)
+}
+
+// awaitOver waits until the questions of these rows are over: nothing that they brought is held any more.
+func (d *director) awaitOver(ctx context.Context, rows ...int) error {
+	for _, row := range rows {
+		over := func() bool { return d.table.over(row) }
+		if err := d.await(ctx, fmt.Sprintf("the release of row %d of the table", row), over); err != nil {
+			return err
+		}
 	}
-	if err := d.act(ctx, bobName, stepLetGo); err != nil {
-		return err
-	}
-	return d.awaitRow(ctx, 20, 1)
+	return nil
 }
 
 // awaitRows waits until each of these rows has been received.
@@ -239,7 +253,7 @@ func (d *director) exchange() ([]trace.Message, error) {
 	for i, m := range messages {
 		lines[i] = m.Line
 	}
-	for i, row := range tableRows(lines) {
+	for i, row := range newTable(lines).rows {
 		messages[i].Row = row
 	}
 	ordered, err := trace.Linearize(messages)

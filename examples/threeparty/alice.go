@@ -16,13 +16,14 @@ type Alice struct {
 	capBla CapBla
 	capBar CapBar
 
-	releases []capnp.ReleaseFunc // in the order in which she lets go
+	releases []capnp.ReleaseFunc // of all that she holds, the latest first
 }
 
 // Ask calls foo on Bob and, without waiting for the answer, bar on the capability in it. It returns when
 // both are on their way. The calls live until LetGo, or until ctx ends.
 func (a *Alice) Ask(ctx context.Context, v *vat.Vat, bob transport.VatID, barArg string, addrs ...string) error {
 	a.bob = BobAPI(v.Bootstrap(ctx, bob, addrs...))
+	a.releases = []capnp.ReleaseFunc{a.bob.Release}
 	if err := a.bob.Resolve(ctx); err != nil {
 		return err
 	}
@@ -30,7 +31,7 @@ func (a *Alice) Ask(ctx context.Context, v *vat.Vat, bob transport.VatID, barArg
 	a.capBla = foo.CapBla() // once: a second time before foo returns would lock it, see README
 	bar, releaseBar := a.capBla.Bar(ctx, func(p CapBla_bar_Params) error { return p.SetBarArg(barArg) })
 	a.capBar = bar.CapBar()
-	a.releases = []capnp.ReleaseFunc{releaseBar, releaseFoo}
+	a.releases = append([]capnp.ReleaseFunc{releaseBar, releaseFoo}, a.releases...)
 	return nil
 }
 
@@ -52,9 +53,17 @@ func (a *Alice) Use(ctx context.Context, creekArg, barArg string) (string, error
 
 // LetGo releases everything that Alice holds.
 func (a *Alice) LetGo() {
-	for _, release := range a.releases {
-		release()
+	for a.LetGoNext() {
 	}
-	a.bob.Release()
-	*a = Alice{}
+}
+
+// LetGoNext releases the latest of what Alice holds: creek, the second bar, the first, foo, and then Bob. It
+// reports whether there was anything.
+func (a *Alice) LetGoNext() bool {
+	if len(a.releases) == 0 {
+		return false
+	}
+	a.releases[0]()
+	a.releases = a.releases[1:]
+	return true
 }
