@@ -36,18 +36,3 @@ func TestReporterNeverBlocks(t *testing.T) {
 		t.Errorf("%d read and %d lost of %d", read, lost, said)
 	}
 }
-
-func TestTailKeepsTheEnd(t *testing.T) {
-	var kept tail
-	for range maxComplaint {
-		if n, err := kept.Write([]byte("ab")); n != 2 || err != nil {
-			t.Fatal(n, err)
-		}
-	}
-	if _, err := kept.Write([]byte("end")); err != nil {
-		t.Fatal(err)
-	}
-	if s := kept.String(); len(s) != maxComplaint || s[len(s)-5:] != "abend" {
-		t.Errorf("%d bytes kept, ending in %q", len(s), s[len(s)-5:])
-	}
-}

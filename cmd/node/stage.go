@@ -16,8 +16,8 @@ import (
 const (
 	// endGrace is how long a player has to end when it has been told to, before it is killed.
 	endGrace = 2 * time.Second
-	// maxComplaint is how much of what a player wrote to standard error is kept: the last of it.
-	maxComplaint = 16 << 10
+	// maxComplaints is how much of what a player wrote to standard error is kept.
+	maxComplaints = 16 << 10
 )
 
 // stage is the players' processes and all that they have on this machine.
@@ -41,7 +41,7 @@ type process struct {
 	cmd    *exec.Cmd
 	in     io.WriteCloser
 	orders *json.Encoder
-	stderr tail
+	stderr complaints
 	ended  chan struct{} // closed when the process is gone
 	err    error         // how it ended; read after ended
 }
@@ -178,24 +178,32 @@ func (s *stage) leave() error {
 	return nil
 }
 
-// tail keeps the last of what is written to it.
-type tail struct {
-	mu   sync.Mutex
-	kept []byte
+// complaints keeps the first and the last of what is written to it: a panic says what it is about first, and a
+// log says last what went wrong.
+type complaints struct {
+	mu          sync.Mutex
+	first, last []byte
+	left        bool // something between them was left out
 }
 
-func (t *tail) Write(b []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.kept = append(t.kept, b...)
-	if over := len(t.kept) - maxComplaint; over > 0 {
-		t.kept = append(t.kept[:0], t.kept[over:]...)
+func (c *complaints) Write(b []byte) (int, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := min(len(b), maxComplaints/2-len(c.first))
+	c.first = append(c.first, b[:n]...)
+	c.last = append(c.last, b[n:]...)
+	if over := len(c.last) - maxComplaints/2; over > 0 {
+		c.last = append(c.last[:0], c.last[over:]...)
+		c.left = true
 	}
 	return len(b), nil
 }
 
-func (t *tail) String() string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return string(t.kept)
+func (c *complaints) String() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left {
+		return string(c.first) + "\n[...]\n" + string(c.last)
+	}
+	return string(c.first) + string(c.last)
 }
