@@ -425,8 +425,13 @@ func (s *session) cancelAnswer(id uint32) {
 			q := a.pipe.on
 			a.pipe.on = nil
 			s.emit(do(q.drop))
-		case len(a.pipe.queue) == 0:
-			s.emit(do(a.ref.stop))
+		default:
+			for _, p := range a.pipe.dropCanceled() {
+				s.emit(do(func() { p.reject(errCanceled) }))
+			}
+			if len(a.pipe.queue) == 0 {
+				s.emit(do(a.ref.stop))
+			}
 		}
 	})
 }

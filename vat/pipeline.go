@@ -1,6 +1,10 @@
 package vat
 
-import "capnproto.org/go/capnp/v3"
+import (
+	"slices"
+
+	"capnproto.org/go/capnp/v3"
+)
 
 // A pipeline is what is pipelined on the results of one call before they are here.
 //
@@ -77,6 +81,19 @@ func (p *pipeline) close() (await *questionRef) {
 func (p *pipeline) settle(r result, pins []pin) []delivery {
 	p.res, p.pins, p.on, p.closing = &r, pins, nil, false
 	return p.flush()
+}
+
+// dropCanceled takes out the calls whose callers gave up: nobody waits for the results on their account.
+func (p *pipeline) dropCanceled() (canceled []parcel) {
+	p.queue = slices.DeleteFunc(p.queue, func(x pipelined) bool {
+		c, ok := x.parcel.(*call)
+		gone := ok && c.ctx.Err() != nil
+		if gone {
+			canceled = append(canceled, c)
+		}
+		return gone
+	})
+	return canceled
 }
 
 func (p *pipeline) flush() []delivery {

@@ -420,31 +420,54 @@ func (s *session) questionCanceled(q *questionRef, err error) {
 	if q.gone != nil || !q.asked {
 		return
 	}
-	var to sink
-	s.questions.visit(q.id, func(x *question) {
-		if !x.returned && !x.finished {
-			x.finished = true
-			to, x.to = x.to, nil
+	var x question
+	s.questions.visit(q.id, func(e *question) {
+		if !e.returned && !e.finished {
+			x = e.giveUp()
 		}
 	})
-	if to != nil {
-		s.send(msgFinish(q.id))
-		s.emit(settleCall{to, result{err: err}})
+	s.givenUp(x, err)
+}
+
+// giveUp finishes a question before its Return. Who waits for it is told once, by givenUp.
+func (x *question) giveUp() (was question) {
+	was = *x
+	x.finished, x.to, x.on = true, nil, nil
+	return was
+}
+
+// givenUp sends the Finish and tells who waits: the caller, and the question that this one was pipelined on,
+// which need not stay for it any longer.
+func (s *session) givenUp(x question, err error) {
+	if x.ref == nil {
+		return
+	}
+	s.send(msgFinish(x.ref.id))
+	if x.to != nil {
+		s.emit(settleCall{x.to, result{err: err}})
+	}
+	if x.on != nil {
+		s.pipelinedReturned(x.on)
 	}
 }
 
 // maybeFinish sends the Finish if it is due, and forgets the question if all is done.
 func (s *session) maybeFinish(id uint32) {
-	var x question
+	var x, up question
 	s.questions.visit(id, func(e *question) {
-		if e.dropped && e.inFlight == 0 && !e.finished {
+		switch {
+		case !e.dropped || e.inFlight > 0 || e.finished:
+		case !e.returned:
+			up = e.giveUp()
+		default:
 			e.finished = true
-			if !e.noFinish || !e.returned {
+			if !e.noFinish {
 				s.send(msgFinish(id))
 			}
 		}
 		x = *e
 	})
+	s.givenUp(up, errCanceled)
 	if x.finished && x.returned {
 		s.forget(id, x.ref)
 	}
