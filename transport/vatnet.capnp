@@ -83,3 +83,12 @@ struct ToComplete {
   # Who made the introduction. Nonces are unique for each introducer and recipient only.
   nonce @1 :Data;
 }
+
+interface Watched {
+  # Every capability that a vat of this network hosts has this interface beside its own.
+
+  untilBroken @0 () -> ();
+  # Returns when the capability has broken for good, and then always with an exception that says why:
+  # its object has stopped. Until then the call waits, and costs nothing but its entry in the tables. That a
+  # session on the way was lost makes the call fail as any other, so the caller learns of that too.
+}

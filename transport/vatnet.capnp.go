@@ -5,7 +5,10 @@ package transport
 import (
 	capnp "capnproto.org/go/capnp/v3"
 	text "capnproto.org/go/capnp/v3/encoding/text"
+	fc "capnproto.org/go/capnp/v3/flowcontrol"
 	schemas "capnproto.org/go/capnp/v3/schemas"
+	server "capnproto.org/go/capnp/v3/server"
+	context "context"
 	strconv "strconv"
 )
 
@@ -776,60 +779,363 @@ func (p ToComplete_Future) Introducer() VatId_Future {
 	return VatId_Future{Future: p.Future.Field(0, nil)}
 }
 
-const schema_d1b6a2c5f0e34a97 = "x\xda\x8cTOh\x1cU\x1c\xfe\xbe\xf7f\x9d\x06v" +
-	"\xb2\x19g\xc1\x8b\xb8\xa0\x055ZM\xa2\xc1(H\xd3" +
-	"\x7f!\xad-\xe4\x85\xe0?<8\xdd}a\x17'3" +
-	"\xd3\xd9I\x8b`\x89\x05\x0b\x11,\xb6\xa0(\xc1\x8b\x82" +
-	"\x1e\x02\xa5\x1e\x8a\xa0\x10\xa1\x81\x1e\x04\xff\xa4 \x1e\xbc" +
-	"\x89\xe0Q\xf4f\x0f\xfa\xe4M6\xbb\xcb&\xd0\xde\xde" +
-	"\xfe\xf8\xf8\xfe\xcd\xc7\x8emq\xda\x19\xf7\x1ev \xd4" +
-	"X\xe9\x1e\xb3\xef\xdb\x1b_\xbe\xfb\xd3\x95\x0d\xf8\x9e0" +
-	"\x1f\x9d\xf8\xfd\xaf\x9b\x9f}u\x0b`p\x9b\xeb\x01\x85" +
-	"\x0b\x04\xff\xf2\x19\xd0\x1c\x9c\x89o\xff\xb6\xfe\xca\x8f\xf0" +
-	"=\xf6\x80\xa5\x02Q\x12\x9b\x81W\xbc\x86\xc49\xd0\xfc" +
-	"\xbc\xf5\xe9\xcc\x12\xafnAy\xec\x03\x1f\xa3+\x80\xa0" +
-	"%\xd6\x823\x05z\xa9@?\xb6v\xf1\xfcC\x1b\xa3" +
-	"\xbf\x0c0K\x8b\xf8N|\x13\xdc*\xb0?\x88k\xa0" +
-	"\x19\xbe\xff\xd7\xef\xcf\\}\xf9\x0f\xcb,\x07m\xbc)" +
-	"\xd7\x82\x0b\xd2\x0d.\xc8\xdaS\x9f\xcb\x1aA\xf3\xc5\xea" +
-	"\x03\xe5\xeb\xa7O\xfd\xb9\x97\xeb\x0dg3\xb8\xe9\xd8\xd7" +
-	"\x0d\xc7\xfa\x98u\xf6\xfbo\xbf\x7f\xfd\x9f\xbd|\x1c(" +
-	"\xad\x07\x93%\xfb\x1a/]\xc3\x949\x1b\xe6\xb1\xce\x9f" +
-	"\xa83L\xe3\xf4\xb9\x19\x1dV\xf2\xe5L\xcf\x91j\x1f" +
-	"\x05\xe0\xfb\x87\x01\xd2\x1f:\x0d\xac4\xc3\xb8\x91,." +
-	"\x9a7t\x9a\xcf\xeb\xf62\xdc(ow\x19D\xc1\xb0" +
-	"\x90\x1cI\x96\xd2H\xe7\x1a\x05\x89t\x00\x87\x80\xff\xe8" +
-	"\xab\x80zDR=-\xe8\x93U\xda\xe3\xf8\x04\xa0\x1e" +
-	"\x97TS\x82\xa6\x15\xe7Y\xd2X\xaeC\xea\x8c#\xbd" +
-	"\xeeA\x8e\x80\xb58\x89\xeb\x9a\x1e\x04=p\xc0\xf7\x8b" +
-	"a.\x8f7:\x82ec\xb6\x15\x0f\x03j\xbf\xa4\x1a" +
-	"\x13\xf4\xf8\x9f\xd9\x96<0\xd1\xf3\xb1\xa2\x1b\x13\x93\x93" +
-	"\xe3\xcf\xee\xb0\xd6\xd2(l\xc5,C\xb0\xbcKc!" +
-	"9r0\x89\xf3\xb0\x9e[\x9dr7\xd8\xb1Q@M" +
-	"K\xaa\x93}\xc1\x8e\xcf\x03jVR5\x04}!\xaa" +
-	"E\x97\xa1\x95~MR5\x05+\xcd\xa4\x9d\xefNi" +
-	"\xc2F#\xd3\xed\xb6\x06\xdb\x1c\x06\xe7$\x0b;\xc3w" +
-	"(`VG2J\xac1\x87\xc2\xfc}\xe9\xc9\xfb\xee" +
-	"}\xfd\xebM(G\xf0P\xd5R\xc0\xe7\xbcy\xa9\x95" +
-	"\xe9Y\x1dE`\x02\xa8j7\xc2\xf9\x13\x80zKR" +
-	"\xad\xf6E\xb8h\x8f\xefH\xaa\xcb}\x11.\xd9\x08\xab" +
-	"\x92\xea\x03A\xca*%\xe0_y\x10P\xefI\xaa\x8f" +
-	"\x05}\x87U:\x80\xff\xa1m\xe5\xb2\xa4\xfaD\xd0\xa4" +
-	"Y\x92'\xf5$\x02@\x17\x82.h\x16uh\x97\xd6" +
-	"\xb6\xb7!\x08\x0e\x815\x9d&\xf5\xe6\xce/\xf7l\xb8" +
-	"GA\x958\\\xd2\xbb\xbe\xd0\xf6\xf6^\xe8\xec2\xca" +
-	"\x07\xb77\xdaY\xc2t_\xbe\xe7m\x94)IuT" +
-	"\xb0\x92\x86ys\xa7o\xf7.\xfa^H\x0eU\xce\x85" +
-	"\xad\xc1)\xd8\xaf~TR\xcd\xf5\xe9\x9c\x9a\xe8La" +
-	"\xa1\xafGe\xb7yr{\x0a&\xd3\xf5V\xda\xd21" +
-	"\x98\xdfi\xf7+Y\x91\xaf\xbb\x8d\x91\xde\x1f\x03h\x8f" +
-	"\xff\x07\x00\x00\xff\xff`X:\xd8"
+type Watched capnp.Client
+
+// Watched_TypeID is the unique identifier for the type Watched.
+const Watched_TypeID = 0xc1f1c2d7710435a7
+
+func (c Watched) UntilBroken(ctx context.Context, params func(Watched_untilBroken_Params) error) (Watched_untilBroken_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xc1f1c2d7710435a7,
+			MethodID:      0,
+			InterfaceName: "vatnet.capnp:Watched",
+			MethodName:    "untilBroken",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Watched_untilBroken_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Watched_untilBroken_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Watched) WaitStreaming() error {
+	return capnp.Client(c).WaitStreaming()
+}
+
+// String returns a string that identifies this capability for debugging
+// purposes.  Its format should not be depended on: in particular, it
+// should not be used to compare clients.  Use IsSame to compare clients
+// for equality.
+func (c Watched) String() string {
+	return "Watched(" + capnp.Client(c).String() + ")"
+}
+
+// AddRef creates a new Client that refers to the same capability as c.
+// If c is nil or has resolved to null, then AddRef returns nil.
+func (c Watched) AddRef() Watched {
+	return Watched(capnp.Client(c).AddRef())
+}
+
+// Release releases a capability reference.  If this is the last
+// reference to the capability, then the underlying resources associated
+// with the capability will be released.
+//
+// Release will panic if c has already been released, but not if c is
+// nil or resolved to null.
+func (c Watched) Release() {
+	capnp.Client(c).Release()
+}
+
+// Resolve blocks until the capability is fully resolved or the Context
+// expires.
+func (c Watched) Resolve(ctx context.Context) error {
+	return capnp.Client(c).Resolve(ctx)
+}
+
+func (c Watched) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Client(c).EncodeAsPtr(seg)
+}
+
+func (Watched) DecodeFromPtr(p capnp.Ptr) Watched {
+	return Watched(capnp.Client{}.DecodeFromPtr(p))
+}
+
+// IsValid reports whether c is a valid reference to a capability.
+// A reference is invalid if it is nil, has resolved to null, or has
+// been released.
+func (c Watched) IsValid() bool {
+	return capnp.Client(c).IsValid()
+}
+
+// IsSame reports whether c and other refer to a capability created by the
+// same call to NewClient.  This can return false negatives if c or other
+// are not fully resolved: use Resolve if this is an issue.  If either
+// c or other are released, then IsSame panics.
+func (c Watched) IsSame(other Watched) bool {
+	return capnp.Client(c).IsSame(capnp.Client(other))
+}
+
+// Update the flowcontrol.FlowLimiter used to manage flow control for
+// this client. This affects all future calls, but not calls already
+// waiting to send. Passing nil sets the value to flowcontrol.NopLimiter,
+// which is also the default.
+func (c Watched) SetFlowLimiter(lim fc.FlowLimiter) {
+	capnp.Client(c).SetFlowLimiter(lim)
+}
+
+// Get the current flowcontrol.FlowLimiter used to manage flow control
+// for this client.
+func (c Watched) GetFlowLimiter() fc.FlowLimiter {
+	return capnp.Client(c).GetFlowLimiter()
+}
+
+// A Watched_Server is a Watched with a local implementation.
+type Watched_Server interface {
+	UntilBroken(context.Context, Watched_untilBroken) error
+}
+
+// Watched_NewServer creates a new Server from an implementation of Watched_Server.
+func Watched_NewServer(s Watched_Server) *server.Server {
+	c, _ := s.(server.Shutdowner)
+	return server.New(Watched_Methods(nil, s), s, c)
+}
+
+// Watched_ServerToClient creates a new Client from an implementation of Watched_Server.
+// The caller is responsible for calling Release on the returned Client.
+func Watched_ServerToClient(s Watched_Server) Watched {
+	return Watched(capnp.NewClient(Watched_NewServer(s)))
+}
+
+// Watched_Methods appends Methods to a slice that invoke the methods on s.
+// This can be used to create a more complicated Server.
+func Watched_Methods(methods []server.Method, s Watched_Server) []server.Method {
+	if cap(methods) == 0 {
+		methods = make([]server.Method, 0, 1)
+	}
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xc1f1c2d7710435a7,
+			MethodID:      0,
+			InterfaceName: "vatnet.capnp:Watched",
+			MethodName:    "untilBroken",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.UntilBroken(ctx, Watched_untilBroken{call})
+		},
+	})
+
+	return methods
+}
+
+// Watched_untilBroken holds the state for a server call to Watched.untilBroken.
+// See server.Call for documentation.
+type Watched_untilBroken struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Watched_untilBroken) Args() Watched_untilBroken_Params {
+	return Watched_untilBroken_Params(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Watched_untilBroken) AllocResults() (Watched_untilBroken_Results, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Watched_untilBroken_Results(r), err
+}
+
+// Watched_List is a list of Watched.
+type Watched_List = capnp.CapList[Watched]
+
+// NewWatched_List creates a new list of Watched.
+func NewWatched_List(s *capnp.Segment, sz int32) (Watched_List, error) {
+	l, err := capnp.NewPointerList(s, sz)
+	return capnp.CapList[Watched](l), err
+}
+
+type Watched_untilBroken_Params capnp.Struct
+
+// Watched_untilBroken_Params_TypeID is the unique identifier for the type Watched_untilBroken_Params.
+const Watched_untilBroken_Params_TypeID = 0x9d8674505e109408
+
+func NewWatched_untilBroken_Params(s *capnp.Segment) (Watched_untilBroken_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Watched_untilBroken_Params(st), err
+}
+
+func NewRootWatched_untilBroken_Params(s *capnp.Segment) (Watched_untilBroken_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Watched_untilBroken_Params(st), err
+}
+
+func ReadRootWatched_untilBroken_Params(msg *capnp.Message) (Watched_untilBroken_Params, error) {
+	root, err := msg.Root()
+	return Watched_untilBroken_Params(root.Struct()), err
+}
+
+func (s Watched_untilBroken_Params) String() string {
+	str, _ := text.Marshal(0x9d8674505e109408, capnp.Struct(s))
+	return str
+}
+
+func (s Watched_untilBroken_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Watched_untilBroken_Params) DecodeFromPtr(p capnp.Ptr) Watched_untilBroken_Params {
+	return Watched_untilBroken_Params(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Watched_untilBroken_Params) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Watched_untilBroken_Params) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Watched_untilBroken_Params) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Watched_untilBroken_Params) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// Watched_untilBroken_Params_List is a list of Watched_untilBroken_Params.
+type Watched_untilBroken_Params_List = capnp.StructList[Watched_untilBroken_Params]
+
+// NewWatched_untilBroken_Params creates a new list of Watched_untilBroken_Params.
+func NewWatched_untilBroken_Params_List(s *capnp.Segment, sz int32) (Watched_untilBroken_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[Watched_untilBroken_Params](l), err
+}
+
+// Watched_untilBroken_Params_Future is a wrapper for a Watched_untilBroken_Params promised by a client call.
+type Watched_untilBroken_Params_Future struct{ *capnp.Future }
+
+func (f Watched_untilBroken_Params_Future) Struct() (Watched_untilBroken_Params, error) {
+	p, err := f.Future.Ptr()
+	return Watched_untilBroken_Params(p.Struct()), err
+}
+
+type Watched_untilBroken_Results capnp.Struct
+
+// Watched_untilBroken_Results_TypeID is the unique identifier for the type Watched_untilBroken_Results.
+const Watched_untilBroken_Results_TypeID = 0xc79510eb5e91fcb6
+
+func NewWatched_untilBroken_Results(s *capnp.Segment) (Watched_untilBroken_Results, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Watched_untilBroken_Results(st), err
+}
+
+func NewRootWatched_untilBroken_Results(s *capnp.Segment) (Watched_untilBroken_Results, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Watched_untilBroken_Results(st), err
+}
+
+func ReadRootWatched_untilBroken_Results(msg *capnp.Message) (Watched_untilBroken_Results, error) {
+	root, err := msg.Root()
+	return Watched_untilBroken_Results(root.Struct()), err
+}
+
+func (s Watched_untilBroken_Results) String() string {
+	str, _ := text.Marshal(0xc79510eb5e91fcb6, capnp.Struct(s))
+	return str
+}
+
+func (s Watched_untilBroken_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Watched_untilBroken_Results) DecodeFromPtr(p capnp.Ptr) Watched_untilBroken_Results {
+	return Watched_untilBroken_Results(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Watched_untilBroken_Results) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Watched_untilBroken_Results) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Watched_untilBroken_Results) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Watched_untilBroken_Results) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// Watched_untilBroken_Results_List is a list of Watched_untilBroken_Results.
+type Watched_untilBroken_Results_List = capnp.StructList[Watched_untilBroken_Results]
+
+// NewWatched_untilBroken_Results creates a new list of Watched_untilBroken_Results.
+func NewWatched_untilBroken_Results_List(s *capnp.Segment, sz int32) (Watched_untilBroken_Results_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[Watched_untilBroken_Results](l), err
+}
+
+// Watched_untilBroken_Results_Future is a wrapper for a Watched_untilBroken_Results promised by a client call.
+type Watched_untilBroken_Results_Future struct{ *capnp.Future }
+
+func (f Watched_untilBroken_Results_Future) Struct() (Watched_untilBroken_Results, error) {
+	p, err := f.Future.Ptr()
+	return Watched_untilBroken_Results(p.Struct()), err
+}
+
+const schema_d1b6a2c5f0e34a97 = "x\xda\x8cT]h\x1cU\x14\xfe\xce\xbd\xb3\x9d\x04v" +
+	"\xb3;\xce\x16_\xc4\x05\xcd\x83F\xfb\x93\xd4`*\x96" +
+	"&i\x1b\xd3\xd8\xc2\xde\x10\xac\x8a\x14'\xbb7\xec\x92" +
+	"\xd9\x99\xcd\xec\xdd\x96\x82!>XI\xc1b\x03-J" +
+	"\xb0\x0f\x11T\x08\x94\xfaP\x0a\x0a\x15\x1a\x10_D+" +
+	"\x88\xa2\xe0C\x11\x04\x11\xc4\xbc)\x88W\xee\xecO\xd6" +
+	"M\xa4};{\xf8\xf6|\xdfw\xcewg\x7f\x8a\x8d" +
+	"Z\x83\xa9}\x090\xf1lb\x97\xee\xb9\x9c9\x9dW" +
+	"o^\x85\xb3\x9b\x00\xcb\x06\x0e,\xb2q\x82\xa5{>" +
+	"\xbb\xfd\xf1\x85\xafWn\xc1I1\xfd\xce\xd4\xcf\x7f|" +
+	"\xfe\xfe\xcdo\x00r%[w+\xcc\x06\xdc2{\x1a" +
+	"\xa4?\x1a\xb6\x16\xbe\xdf\xd8\xbc\x0d'\xc5\xff\x03\\`" +
+	"\xeb\xee\xb9\x18Xg\xcf\xb9k\xa6\xd27\xff^9\xfd" +
+	"[\xe6\xca\x17\x1d|\x17\xd8\x94\xe1;<\x11\xfcuw" +
+	"\xfd\xa5\xaf\xe0\xa4hkL\xa2\xf9\xff\x0dw1\xae\xce" +
+	"\xb1\xb3 \xfd\xed\x9d\xb5\x89\x0a]\xbb\x03\x91\xa2\x0e\xf0" +
+	"1\xb2\x19\xe0\xfe\xc0V\xdd\xbb1\xfa\xa7\x18\xfd\xc4\xea" +
+	"\xf9\xc5Go\x0d|\xd75\x99\x1b\xc4A\xfe\xa9;\x16" +
+	"W\x87\xf8u\x90\xee{\xe8\xc7/\x17\xae\xbd\xf8\x8b\x99" +
+	"\xcc\xbbe\xfc\xcaW\xddMn\xbb\x9b<w`\xb7\x95" +
+	"#\x90\xfep\xf9\xe1\xe4\x8d\xd9\x93\xbf\xef\xa4zOb" +
+	"\xc3\x1dN\x98j0atLZ\xfd\xce\xebo\xdf\xf8" +
+	"s'\x1dW\x13\xeb\xee\x071v-q\x1d#\xfa\x8c" +
+	"\xa7\x02\xa9\xf6\x16vy\xd5\xa0\xfa\xcc)O\x15J\xb2" +
+	"\xb8\xb7\x1e\xa8\xb2?\x1e\x85\xf32\xe8\xcf{\x91W\xa9" +
+	"\xa1\x05\x8cq\x13\xd2K\xabz$\xf3D\xa2\x87\x18\xe0" +
+	"8\xe3\x00\x91\xd3;\x0b,\x95\xbc\xa0\x18\xce\xcd\xe9y" +
+	"YU\xd3\xb2V\x87\xed\xabZ\x9b\x89ZLiCe" +
+	"&X<\x01\xb4\x13B\xad\xd39\xce,\x98\xd3k\xeb" +
+	"\x96\x1a\xd8\xf32\x18\xa5<Q{\x98\xf5\xbf\xb2\x0d\xb1" +
+	"\xafj@\x1b\xcbb\xecLx$\xacT}\xa9$b" +
+	"\xf5\xdc\x02,\x02\x9c\xc7_\x06\xc4c\x9c\xc4S\x8c\x1c" +
+	"\xa2,\x99\xe6\xe0\x10 \x9e\xe4$F\x18\xe9r\xa0\xa2" +
+	"\xb0X/\x80\xcb\x882[\xe1\x00Q\x06\x94\x0b\xc2\xa0" +
+	" )\x05F)P\x97\xdd\x17<\xc5\x8f\x17\x9b\x84I" +
+	"\xad\x1b\x8c\xe3\x80\xe8\xe7$\xf63J\xd1?\xbaA\xb9" +
+	"ghK\xc7\x92,\x0e\x0d\x0f\x0f\x1elM\xcdU}" +
+	"\xaf\x1cP\x12\x8c\x92\xdb8f\xc2#\x87\xc3@y\x05" +
+	"ex\x92mc\xc7\x06\x001\xcaI\x9c\xe80v|" +
+	"\x1a\x10\x93\x9cD\x91\x91\xc3X6>\xa2g\xa8_\xe1" +
+	"$J\x8c\xd2\xa5\xb0\xa6\xb6\xbb\xd4^\xb1\x18\xc9ZM" +
+	"\x82j\xd4\x07\xcas\x8a\xe5\xf4\xddc\x01\x93\xd2\xe7~" +
+	"\x18_\x9b\x98\xde\xbc\xb8\xef\xc1\x07^\xfdd\x03\xc2b" +
+	"4\x965#\xe0\xd0\xb4>U\x8e\xe4\xa4\xf4}P\x08" +
+	"\x88l\xdb\xc2\xe2\x14 ^\xe3$\x96;,\x9c7\xcd" +
+	"78\x89K\x1d\x16.\x1a\x0b\xcb\x9c\xc4eF\xc4\xb3" +
+	"\xc4\x01g\xe5\x11@\xbc\xc5I\xbc\xcb\xc8\xb1(K\x16" +
+	"\xe0\\1[\xb9\xc4I\xbc\xc7HW\xa3P\x85\x85\xd0" +
+	"\x07@6\x18\xd9 ='=\x13\xf1\x9a\xe9\xf5\x82Q" +
+	"/('\xaba\xa1\xd4\xfae\x9f\xf1vXP:\xf0" +
+	"*r\xdb\x85\x1a\xd9{\xbe\xf9 |\xd5\x9d\xbd\x81f" +
+	"\x12F;\xfc\x1d2VF8\x89\xa3\x8c\xd2UO\x95" +
+	"Z\xfb\xb6\xefc\xdf3\xe1X\xfa\xacW\xee\x8e\x82\xb9" +
+	"\xfaQN\"\xdf\xc1sr\xa8\x19\x85\x99\x8e=\x0a\x93" +
+	"\xcd\x13\x8d(\xe8H\x16\xca\xd5\xb2\x0c@\xea^\xb9_" +
+	"\x8a\x1a\xef\xae\xa55\xb3\xf5\xe5\x02\x99\xe6\xbf\x01\x00\x00" +
+	"\xff\xff\xcd\xc5\x8f\xbe"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
 		String: schema_d1b6a2c5f0e34a97,
 		Nodes: []uint64{
+			0x9d8674505e109408,
 			0xbd91cf89b0c1be08,
+			0xc1f1c2d7710435a7,
+			0xc79510eb5e91fcb6,
 			0xce59aae1f96e463f,
 			0xd0ad016d46a1d0d4,
 			0xd62abd237d859a2b,

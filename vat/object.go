@@ -8,6 +8,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
 )
 
 // An object is a capability hosted here that a session or a promise knows: the road to it. There is one for
@@ -44,7 +45,7 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 		}
 	}
 	o := &object{vat: v, hook: md, holds: 1}
-	host := &objectActor{snap: s.AddRef()}
+	host := &objectActor{snap: s.AddRef(), server: isServer}
 	opts := actors.Inline()
 	if !isServer {
 		o.queue = actors.NewQueue(nil)
@@ -132,6 +133,7 @@ type (
 // objectActor hands parcels to one hook. It never restarts: the hook is not its to make anew.
 type objectActor struct {
 	snap    capnp.ClientSnapshot
+	server  bool
 	stopped bool
 }
 
@@ -164,8 +166,11 @@ func (a *objectActor) call(c *call) {
 		c.reject(callerError(c.ctx))
 		return
 	}
-	ret := &returner{call: c}
-	a.snap.Recv(c.ctx, capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: c.releaseArgs, Returner: ret})
+	if a.server && c.method.InterfaceID == transport.Watched_TypeID {
+		c.vat.park(c, nil, nil) // a server of go-capnp never breaks
+		return
+	}
+	a.snap.Recv(c.ctx, c.recv())
 }
 
 // A returner is the Returner of one call delivered to an object. It may be used from any goroutine.

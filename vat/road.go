@@ -13,6 +13,7 @@ import (
 //	embargoRef    into the queue of an embargo, or past it once it is lifted
 //	*promise      into the queue of a promise, or to what it was resolved to
 //	*object       to a local object
+//	*spawned      to a local object that is an actor
 //	brokenRoad    nowhere
 //	*reference    whichever of these the reference is on now
 //
@@ -61,6 +62,8 @@ func (v *Vat) follow(c capnp.Client) pin {
 	case *reference:
 		return pin{s, b}
 	case *promise:
+		return pin{s, b}
+	case *spawned:
 		return pin{s, b}
 	case error:
 		return pin{s, brokenRoad{b}}

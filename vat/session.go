@@ -35,6 +35,7 @@ type session struct {
 	confirmed atomic.Bool
 	hello     atomic.Pointer[transport.Hello] // nil until open
 	end       atomic.Pointer[error]           // nil until ended
+	done      chan struct{}                   // closed when ended
 	host      host
 
 	// turns
@@ -58,7 +59,7 @@ type wire interface {
 }
 
 func newSession(v *Vat, peer transport.VatID, h host) *session {
-	s := &session{vat: v, peer: peer, host: h, exported: map[*capnp.Metadata]uint32{}}
+	s := &session{vat: v, peer: peer, host: h, done: make(chan struct{}), exported: map[*capnp.Metadata]uint32{}}
 	s.questions = newTable[question]("question", h)
 	s.answers = newTable[answer]("answer", h)
 	s.imports = newTable[imported]("import", h)

@@ -9,6 +9,7 @@ func (a *sessionActor) close(why, abort error) {
 		return
 	}
 	s.end.Store(&why)
+	close(s.done)
 	s.vat.log.Debug("session ended", "peer", s.peer.Short(), "why", why)
 	s.vat.forget(s)
 	if abort != nil && a.link != nil {

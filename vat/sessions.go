@@ -58,6 +58,7 @@ func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool
 // refuse makes s a session that never was.
 func (s *session) refuse(why error) {
 	s.end.Store(&why)
+	close(s.done)
 	s.queue.Close()
 }
 

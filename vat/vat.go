@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -39,11 +41,14 @@ type Vat struct {
 	resolving  sync.Mutex // see promise
 	provisions provisions
 	nodes      nodes
+	supervisor *actors.Supervisor
 
 	mu       sync.Mutex
 	sessions map[transport.VatID]*session
 	ending   map[*session]chan struct{} // closed when its actor has stopped
+	objects  map[*spawned]struct{}
 	closed   bool
+	failure  error // escalated by an object
 }
 
 // New starts a vat. It serves peers that connect until Close.
@@ -65,6 +70,7 @@ func New(cfg Config) (*Vat, error) {
 		tap:       cfg.Tap,
 		sessions:  map[transport.VatID]*session{},
 		ending:    map[*session]chan struct{}{},
+		objects:   map[*spawned]struct{}{},
 	}
 	for _, e := range cfg.EarlyReturn {
 		v.early[methodID{e.Interface, e.Method}] = e.Caps
@@ -72,10 +78,11 @@ func New(cfg Config) (*Vat, error) {
 	v.provisions.live = map[provisionKey]*provisionRef{}
 	v.ctx, v.cancel = context.WithCancel(context.Background())
 	v.system = actors.NewSystem(log)
+	v.supervisor = actors.NewSupervisor(v.childFailed)
 	root, err := v.system.Root.SpawnNamed(actor.PropsFromProducer(
 		func() actor.Actor { return &rootActor{} },
 		actors.Inline(),
-		actor.WithSupervisor(actors.StopOnFailure(v.childFailed)),
+		actor.WithSupervisor(v.supervisor),
 	), "vat")
 	if err != nil {
 		return nil, fmt.Errorf("vat: %w", err)
@@ -201,6 +208,16 @@ func (v *Vat) EndSession(peer transport.VatID, reason string) {
 	}
 }
 
+// endObjects stops what still runs when the vat closes.
+func (v *Vat) endObjects() {
+	v.mu.Lock()
+	objects := slices.Collect(maps.Keys(v.objects))
+	v.mu.Unlock()
+	for _, x := range objects {
+		x.host.End(disconnected("the vat is closing"))
+	}
+}
+
 // Close ends the vat: its sessions, of which the peers see that they end, its network, and every goroutine of
 // its own. Calls under way fail with disconnected. It returns when all that is done, except for goroutines
 // that are inside objects' methods. Idempotent.
@@ -227,6 +244,7 @@ func (v *Vat) Close() error {
 		<-done
 	}
 	v.goroutines.Wait()
+	v.endObjects()
 	v.later(v.bootstrap.Release)
 	v.worker.Wait()
 	_ = v.system.Root.StopFuture(v.root).Wait()

@@ -1,0 +1,245 @@
+package actors
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/exc"
+	"capnproto.org/go/capnp/v3/server"
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// Admission bounds what may wait for an object, the calls that run included. What does not fit is answered
+// overloaded, at once.
+type Admission struct {
+	Calls int    // 0 means 1,024
+	Bytes uint64 // of parameters; 0 means 64 MiB
+}
+
+// idleServer is how long a go-capnp server, with its goroutine, outlives the last call on an object.
+const idleServer = time.Second
+
+// HostConfig is what a Host is made of.
+type HostConfig struct {
+	Name string // in logs and errors
+
+	// Produce makes an instance: its methods, always the same ones in the same order, and what to call when
+	// the instance is no longer needed (nil for nothing). It runs once at the start and once for each
+	// restart. A panic in it counts as one in a method.
+	Produce func() (methods []server.Method, shutdown func())
+
+	Policy    Policy
+	Admission Admission
+	Logger    *slog.Logger
+
+	// Stopped is called once, when the object has ended: with nil after Close, else with why. Escalated is
+	// called before it where the policy says so. Both must not block.
+	Stopped   func(why error)
+	Escalated func(why error)
+}
+
+// A Host runs one capability object as an actor: calls one at a time in the order of Recv, by the methods of an
+// instance that is made anew when one of them panics.
+//
+// States: serving (there is an instance); restarting (there is none: calls wait, at most as long as the
+// backoff); stopped (why says why: calls are rejected with it). Close leads to stopped when all accepted
+// calls have been answered.
+//
+// Calls wait in a server.Server of go-capnp, which is made for the first call and retired when idle. It knows no
+// methods: for each call it is handed a wrapper that takes the instance of the moment, or waits for the next.
+// So what waits survives a restart, and call.Go works as go-capnp documents it.
+type Host struct {
+	cfg    HostConfig
+	system *actor.ActorSystem
+	pid    *actor.PID
+
+	calls atomic.Int64 // accepted and not answered
+	bytes atomic.Int64
+
+	begun atomic.Bool
+
+	mu      sync.Mutex
+	inst    *instance
+	ready   chan struct{} // closed when inst is there, or the host has stopped; nil while serving
+	srv     *server.Server
+	srvUsed time.Time
+	closing atomic.Bool
+	stopped bool
+	why     error
+	broken  chan struct{} // closed when stopped
+	budget  budget
+}
+
+// An instance is what the producer made, with the calls that run on it.
+type instance struct {
+	methods  []server.Method
+	shutdown func()
+	running  int
+	retired  bool
+}
+
+// NewHost makes a host, to be spawned with Props.
+func NewHost(system *actor.ActorSystem, cfg HostConfig) (*Host, error) {
+	policy, err := cfg.Policy.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	cfg.Policy = policy
+	if cfg.Admission.Calls == 0 {
+		cfg.Admission.Calls = 1024
+	}
+	if cfg.Admission.Bytes == 0 {
+		cfg.Admission.Bytes = 64 << 20
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.Default()
+	}
+	return &Host{cfg: cfg, system: system, ready: make(chan struct{}), broken: make(chan struct{}),
+		budget: budget{policy: policy}}, nil
+}
+
+// Props are those of the host's actor. Its supervisor must be a [Supervisor].
+func (h *Host) Props() *actor.Props {
+	return actor.PropsFromProducer(func() actor.Actor { return &incarnation{h} }, Inline())
+}
+
+// Begin makes the first instance, once the actor has been spawned: on the caller's goroutine, and not as the actor
+// starts, since that is a turn of its parent, in which a producer could spawn nothing.
+func (h *Host) Begin(pid *actor.PID) {
+	h.mu.Lock()
+	h.pid = pid
+	h.mu.Unlock()
+	h.system.Root.Send(pid, &begin{})
+}
+
+// incarnation is the actor: a new one for each restart.
+type incarnation struct{ h *Host }
+
+type (
+	begin          struct{}
+	methodPanicked struct{ reason any }
+)
+
+// Receive implements actor.Actor.
+func (i *incarnation) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *begin:
+		i.h.begun.Store(true)
+		i.h.install()
+	case *actor.Started:
+		if i.h.begun.Load() { // restarted
+			i.h.install()
+		}
+	case *methodPanicked:
+		panic(m.reason) // the supervisor decides
+	}
+}
+
+// install makes an instance and lets the calls that wait have it.
+func (h *Host) install() {
+	methods, shutdown := h.cfg.Produce()
+	inst := &instance{methods: methods, shutdown: shutdown}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stopped {
+		go runShutdown(h.cfg.Logger, h.cfg.Name, shutdown)
+		return
+	}
+	h.inst = inst
+	if h.ready != nil {
+		close(h.ready)
+		h.ready = nil
+	}
+}
+
+// Recv takes one call. It does not block and runs nothing of the user's. A call that cannot be accepted is
+// rejected before Recv returns.
+func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
+	size := argsSize(r.Args)
+	if err := h.admit(size); err != nil {
+		r.Reject(err)
+		return
+	}
+	r.Returner = &countedReturner{Returner: r.Returner, h: h, size: size}
+	h.mu.Lock()
+	if h.stopped {
+		err := h.why
+		h.mu.Unlock()
+		r.Reject(err)
+		return
+	}
+	h.server().Recv(ctx, r)
+	h.mu.Unlock()
+}
+
+func argsSize(args capnp.Struct) int64 {
+	if msg := args.Message(); msg != nil {
+		if n, err := msg.TotalSize(); err == nil {
+			return int64(n)
+		}
+	}
+	return 0
+}
+
+func (h *Host) admit(size int64) error {
+	calls, bytes := h.calls.Add(1), h.bytes.Add(size)
+	if calls > int64(h.cfg.Admission.Calls) || bytes > int64(h.cfg.Admission.Bytes) {
+		h.done(size)
+		return exc.New(exc.Overloaded, "", fmt.Sprintf(
+			"%s: %d calls with %d bytes wait: Admission allows %d with %d",
+			h.cfg.Name, calls-1, bytes-size, h.cfg.Admission.Calls, h.cfg.Admission.Bytes))
+	}
+	return nil
+}
+
+// done says that an accepted call has been answered.
+func (h *Host) done(size int64) {
+	h.bytes.Add(-size)
+	if h.calls.Add(-1) == 0 && h.closing.Load() {
+		go h.end(nil) // not here: the caller may be inside Recv
+	}
+}
+
+// countedReturner tells the host when the call is over.
+type countedReturner struct {
+	capnp.Returner
+	h    *Host
+	size int64
+}
+
+func (r *countedReturner) Return() {
+	r.Returner.Return()
+	r.h.done(r.size)
+}
+
+// server is the server to put a call into. The caller holds h.mu until it has, so that calls go in in the order
+// in which they came, and the server is not retired in between.
+func (h *Host) server() *server.Server {
+	if h.srv == nil {
+		h.srv = server.New(nil, h, nil)
+		h.srv.HandleUnknownMethod = h.wrap
+		time.AfterFunc(idleServer, h.retire)
+	}
+	h.srvUsed = time.Now()
+	return h.srv
+}
+
+// retire ends a server that has been idle, or looks again later.
+func (h *Host) retire() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.srv == nil {
+		return
+	}
+	if rest := idleServer - time.Since(h.srvUsed); rest > 0 || h.calls.Load() > 0 {
+		time.AfterFunc(max(rest, idleServer/10), h.retire)
+		return
+	}
+	h.srv.Shutdown()
+	h.srv = nil
+}
