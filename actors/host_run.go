@@ -108,10 +108,10 @@ func (h *Host) shutDownIfIdle(inst *instance) {
 	}
 }
 
-func runShutdown(log *slog.Logger, name string, shutdown func()) {
+func runShutdown(logger *slog.Logger, name string, shutdown func()) {
 	defer func() {
 		if r := recover(); r != nil {
-			log.Error("Shutdown panicked", "object", name, "panic", r, "stack", string(debug.Stack()))
+			logger.Error("Shutdown panicked", "object", name, "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
 	if shutdown != nil {

@@ -20,14 +20,19 @@ func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...stri
 		return capnp.ErrorClient(err)
 	}
 	s := v.session(peer, addrs)
+	c := s.bootstrap()
+	s.run()
+	return c
+}
+
+// bootstrap asks for the peer's bootstrap capability. It enqueues.
+func (s *session) bootstrap() capnp.Client {
 	q := newQuestionRef(s, 1)
-	c, ref := v.newReference(pipelineRoad{q: q}, true)
+	c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
 	if !s.post(&askBootstrap{q, ref}) {
 		q.end(s.why())
 		ref.breakWith(s.why())
-		return c
 	}
-	s.run()
 	return c
 }
 

@@ -148,7 +148,7 @@ func TestCancelThroughAVat(t *testing.T) {
 	c := newCluster(t, "alice", "bob", "carol")
 	bob := c.ready("alice", "bob")
 	p, resolver := NewPromise[testapi.Probe](c.byName["bob"])
-	if err := keepOn(t.Context(), c.local("bob"), p); err != nil {
+	if err := keepOn(t.Context(), c.locals["bob"], p); err != nil {
 		t.Fatal(err)
 	}
 	p.Release()

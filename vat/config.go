@@ -38,6 +38,10 @@ type Config struct {
 	// Limits on what peers and local code may hold at a time; zero fields mean those of DefaultLimits.
 	Limits Limits
 
+	// TwoParty is for connections of ServeTwoParty and DialTwoParty, which have no Network: of it, Limits and
+	// Wrap count.
+	TwoParty transport.Config
+
 	// Logger hears of faults of peers and of our own; nil means slog.Default.
 	Logger *slog.Logger
 
@@ -64,6 +68,7 @@ type Limits struct {
 	Imports    int           // held from one peer; 1,048,576
 	Pipelined  int           // calls that wait on one answer; 4,096
 	Provisions int           // open in the vat, kept results included; 65,536
+	TwoParty   int           // peers connected through ServeTwoParty, over all listeners; 1,024
 	Dial       time.Duration // to reach a peer; 10 s
 	Handoff    time.Duration // an Accept waits for its provision; 30 s
 }
@@ -76,6 +81,7 @@ func DefaultLimits() Limits {
 		Imports:    1 << 20,
 		Pipelined:  1 << 12,
 		Provisions: 1 << 16,
+		TwoParty:   1 << 10,
 		Dial:       10 * time.Second,
 		Handoff:    30 * time.Second,
 	}
@@ -88,6 +94,7 @@ func (l Limits) withDefaults() Limits {
 	fill(&l.Imports, d.Imports)
 	fill(&l.Pipelined, d.Pipelined)
 	fill(&l.Provisions, d.Provisions)
+	fill(&l.TwoParty, d.TwoParty)
 	fill(&l.Dial, d.Dial)
 	fill(&l.Handoff, d.Handoff)
 	return l
@@ -104,7 +111,7 @@ func (c Config) validate() error {
 		return errors.New("vat: Config.Network is nil: give it one, for example transport.ListenTLS")
 	}
 	l := c.Limits
-	for _, n := range []int{l.Questions, l.Answers, l.Imports, l.Pipelined, l.Provisions, int(l.Dial), int(l.Handoff)} {
+	for _, n := range []int{l.Questions, l.Answers, l.Imports, l.Pipelined, l.Provisions, l.TwoParty, int(l.Dial), int(l.Handoff)} {
 		if n < 0 {
 			return fmt.Errorf("vat: Config.Limits has a negative field: %+v", l)
 		}

@@ -168,6 +168,9 @@ func (s *session) readCap(d rpc.CapDescriptor) (capnp.Client, error) {
 	case rpc.CapDescriptor_Which_receiverAnswer:
 		return s.ownAnswer(d)
 	case rpc.CapDescriptor_Which_thirdPartyHosted:
+		if !s.has(transport.FeatureHandoff) {
+			return s.importVine(d)
+		}
 		c, err := s.readContact(d)
 		if err != nil {
 			return capnp.Client{}, err
@@ -226,7 +229,7 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 			}
 			return s.embargoResult(c, q, path), nil
 		case rpc.CapDescriptor_Which_thirdPartyHosted:
-			if used {
+			if used && s.has(transport.FeatureHandoff) {
 				return s.acceptResult(d)
 			}
 		case rpc.CapDescriptor_Which_senderPromise:

@@ -211,10 +211,6 @@ func readAddresses(to transport.ToContact) ([]string, error) {
 
 // client is a client for the capability, accepted with the first call.
 func (c *contact) client() capnp.Client {
-	if !c.from.has(transport.FeatureHandoff) {
-		defer c.drop()
-		return c.vine.client()
-	}
 	client, ref := c.vat.newReference(nil, true)
 	ref.contact = c
 	return client
@@ -249,14 +245,6 @@ func (s *session) resolveToThirdParty(id uint32, ref *reference, d rpc.CapDescri
 	if err != nil {
 		return err
 	}
-	if !s.has(transport.FeatureHandoff) {
-		client := c.client()
-		s.emit(do(func() {
-			ref.settle(client)
-			s.vat.later(client.Release)
-		}))
-		return nil
-	}
 	s.emit(do(func() {
 		if !ref.acceptAt(c, wireTarget{id: id}) {
 			c.drop()
@@ -271,9 +259,6 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 	c, err := s.readContact(d)
 	if err != nil {
 		return capnp.Client{}, err
-	}
-	if !s.has(transport.FeatureHandoff) {
-		return c.client(), nil
 	}
 	t := must(d.ThirdPartyHosted())
 	client, ref := s.vat.newReference(nil, true)

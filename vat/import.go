@@ -5,6 +5,8 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
 )
 
 // An imported is a capability or promise of the peer's that we hold: an entry of the import table.
@@ -144,7 +146,7 @@ func (s *session) resolveTo(id uint32, ref *reference, d rpc.CapDescriptor) erro
 		s.emit(do(func() { s.vat.later(c.Release) }))
 		return err
 	}
-	if d.Which() == rpc.CapDescriptor_Which_thirdPartyHosted {
+	if d.Which() == rpc.CapDescriptor_Which_thirdPartyHosted && s.has(transport.FeatureHandoff) {
 		return s.resolveToThirdParty(id, ref, d)
 	}
 	c, err := s.readCap(d)

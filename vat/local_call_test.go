@@ -225,9 +225,12 @@ func TestReferences(t *testing.T) {
 func TestSameCapabilityTwice(t *testing.T) {
 	c := newCluster(t, "alice", "bob")
 	bob := c.ready("alice", "bob")
-	first, release := bob.Self(t.Context(), nil)
+	_, client := newProbe("object")
+	c.keep("bob", client)
+	client.Release()
+	first, release := bob.Kept(t.Context(), nil)
 	defer release()
-	second, release := bob.Self(t.Context(), nil)
+	second, release := bob.Kept(t.Context(), nil)
 	defer release()
 	a, err := first.Struct()
 	if err != nil {
@@ -240,8 +243,8 @@ func TestSameCapabilityTwice(t *testing.T) {
 	if !a.Probe().IsSame(b.Probe()) {
 		t.Errorf("%v and %v differ", a.Probe(), b.Probe())
 	}
-	if n := c.byName["alice"].Tables().Imports; n != 1 {
-		t.Errorf("%d imports of one object", n)
+	if n := c.byName["alice"].Tables().Imports; n != 2 {
+		t.Errorf("%d imports, want the bootstrap and one object", n)
 	}
 }
 

@@ -58,12 +58,14 @@ type cluster struct {
 	vats    []*Vat
 	byName  map[string]*Vat
 	objects map[string]*probe // the bootstraps
+	locals  map[string]testapi.Probe
 	dirty   bool              // tables are not expected to be empty in the end
 }
 
 // newCluster starts vats that offer a probe each.
 func newCluster(t *testing.T, names ...string) *cluster {
-	c := &cluster{t: t, memory: transport.NewMemory(), byName: map[string]*Vat{}, objects: map[string]*probe{}}
+	c := &cluster{t: t, memory: transport.NewMemory(), byName: map[string]*Vat{},
+		objects: map[string]*probe{}, locals: map[string]testapi.Probe{}}
 	t.Cleanup(c.close)
 	for _, name := range names {
 		c.start(name, nil)
@@ -75,6 +77,7 @@ func newCluster(t *testing.T, names ...string) *cluster {
 func (c *cluster) start(name string, with func(*Config, *transport.Config)) *Vat {
 	c.t.Helper()
 	p, client := newProbe(name)
+	local := client.AddRef()
 	cfg := Config{Directory: c.memory, Bootstrap: capnp.Client(client)}
 	tcfg := transport.Config{Name: name}
 	if with != nil {
@@ -89,7 +92,7 @@ func (c *cluster) start(name string, with func(*Config, *transport.Config)) *Vat
 		c.t.Fatal(err)
 	}
 	c.vats = append(c.vats, v)
-	c.byName[name], c.objects[name] = v, p
+	c.byName[name], c.objects[name], c.locals[name] = v, p, local
 	return v
 }
 
@@ -141,6 +144,9 @@ func (c *cluster) close() {
 	if !c.dirty && !c.t.Failed() {
 		c.settle()
 	}
+	for _, local := range c.locals {
+		local.Release()
+	}
 	for _, v := range c.vats {
 		if err := v.Close(); err != nil {
 			c.t.Errorf("closing %s: %v", v.ID(), err)
@@ -182,14 +188,4 @@ func (n Node) all(kind string) (found []Node) {
 		found = append(found, c.all(kind)...)
 	}
 	return found
-}
-
-// local is the bootstrap of a vat as local code there holds it. It is released at the end of the test.
-func (c *cluster) local(at string) testapi.Probe {
-	me, ok := c.objects[at].me.AddRef()
-	if !ok {
-		c.t.Fatalf("the bootstrap of %s is gone", at)
-	}
-	c.t.Cleanup(me.Release)
-	return testapi.Probe(me)
 }

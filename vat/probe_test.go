@@ -6,7 +6,6 @@ import (
 	"sync"
 	"testing"
 
-	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/vat/internal/testapi"
@@ -25,7 +24,6 @@ type probe struct {
 	mu    sync.Mutex
 	notes []note
 	held  testapi.Probe
-	me    capnp.WeakClient
 }
 
 type note struct{ from, n uint32 }
@@ -39,7 +37,6 @@ func newProbe(name string) (*probe, testapi.Probe) {
 		left:    make(chan error, 1<<16),
 	}
 	c := testapi.Probe_ServerToClient(p)
-	p.me = capnp.Client(c).WeakRef()
 	return p, c
 }
 
@@ -104,9 +101,14 @@ func (p *probe) Self(_ context.Context, c testapi.Probe_self) error {
 	if err != nil {
 		return err
 	}
-	me, _ := p.me.AddRef()
-	return res.SetProbe(testapi.Probe(me))
+	return res.SetProbe(testapi.Probe_ServerToClient(alias{p}))
 }
+
+// alias is a capability of its own for a probe: go-capnp has no reference to an object that does not hold it.
+type alias struct{ *probe }
+
+// Shutdown implements server.Shutdowner.
+func (alias) Shutdown() {}
 
 func (p *probe) Keep(_ context.Context, c testapi.Probe_keep) error {
 	p.mu.Lock()

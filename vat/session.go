@@ -32,10 +32,12 @@ type session struct {
 	addrs []string // where it was dialed
 	// dialed: by us. confirmed: a frame of the peer's came on the connection that is in use.
 	dialed    bool
+	guest     bool // of ServeTwoParty; guarded by vat.mu
+	transient bool // of DialTwoParty: ends when neither side holds anything of the other
 	confirmed atomic.Bool
 	hello     atomic.Pointer[transport.Hello] // nil until open
 	end       atomic.Pointer[error]           // nil until ended
-	done      chan struct{}                   // closed when ended
+	done      latch                           // closed when ended
 	host      host
 
 	// turns
@@ -59,7 +61,7 @@ type wire interface {
 }
 
 func newSession(v *Vat, peer transport.VatID, h host) *session {
-	s := &session{vat: v, peer: peer, host: h, done: make(chan struct{}), exported: map[*capnp.Metadata]uint32{}}
+	s := &session{vat: v, peer: peer, host: h, done: make(latch), exported: map[*capnp.Metadata]uint32{}}
 	s.questions = newTable[question]("question", h)
 	s.answers = newTable[answer]("answer", h)
 	s.imports = newTable[imported]("import", h)
@@ -197,6 +199,10 @@ func (s *session) onFrame(msg *capnp.Message) error {
 	m, err := rpc.ReadRootMessage(msg)
 	if err != nil {
 		return fault("unreadable message: %v", err)
+	}
+	if s.beyond(m.Which()) {
+		s.send(msgUnimplemented(m))
+		return nil
 	}
 	switch m.Which() {
 	case rpc.Message_Which_bootstrap:

@@ -119,6 +119,7 @@ func (a *sessionActor) attempt(turn func() error) {
 		})
 	}
 	if err == nil {
+		a.endIfUnused()
 		return
 	}
 	s.out, s.broken = nil, nil
@@ -270,6 +271,9 @@ func (l *link) abort(m rpc.Message) {
 	l.a.tap(true, m.Message())
 	l.a.s.vat.system.Root.Send(l.pid, &transport.Abort{Frame: must(m.Message().Marshal())})
 }
+
+// finish lets what is queued go out, and closes then.
+func (l *link) finish() { l.a.s.vat.system.Root.Send(l.pid, &transport.Abort{}) }
 
 func (l *link) node() Node {
 	frames, bytes := l.actor.Queued()

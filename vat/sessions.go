@@ -11,6 +11,9 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
+// A latch is closed once, when what it stands for has happened.
+type latch chan struct{}
+
 // session is the session with peer, made and dialed if there is none. What is posted to it waits until it is
 // open; it ends if it cannot be.
 func (v *Vat) session(peer transport.VatID, addrs []string) *session {
@@ -75,6 +78,9 @@ func (v *Vat) forget(s *session) {
 func (v *Vat) sessionStopped(s *session) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	if s.guest {
+		v.guests--
+	}
 	if done, ok := v.ending[s]; ok {
 		delete(v.ending, s)
 		close(done)

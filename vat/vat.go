@@ -27,6 +27,7 @@ type Vat struct {
 	bootstrap capnp.Client
 	early     map[methodID][][]uint16
 	limits    Limits
+	twoParty  transport.Config
 	log       *slog.Logger
 	tap       func(TapEvent)
 
@@ -47,6 +48,8 @@ type Vat struct {
 	sessions map[transport.VatID]*session
 	ending   map[*session]chan struct{} // closed when its actor has stopped
 	objects  map[*spawned]struct{}
+	guests   int // places that ServeTwoParty has given away
+	refusals int // guests that are being told that there is none
 	closed   bool
 	failure  error // escalated by an object
 }
@@ -66,6 +69,7 @@ func New(cfg Config) (*Vat, error) {
 		bootstrap: cfg.Bootstrap,
 		early:     map[methodID][][]uint16{},
 		limits:    cfg.Limits.withDefaults(),
+		twoParty:  cfg.TwoParty,
 		log:       log,
 		tap:       cfg.Tap,
 		sessions:  map[transport.VatID]*session{},

@@ -64,14 +64,15 @@ var worldly = map[string]string{
 // the package is protocol, and touches nothing of it.
 var mayTouch = map[string][]string{
 	"adopt.go":         {"goroutine"}, // waits for a promise of go-capnp's
-	"call.go":          {"goroutine"}, // parameters are released where nothing waits
 	"cells.go":         {"actor"},     // table entries as actors
 	"config.go":        {"time"},      // durations of limits
 	"object.go":        {"actor"},     // the actor in front of a hook
 	"promise.go":       {"actor"},     // the actor around its state
-	"provision.go":     {"actor"},     // the actor around the pure type
+	"provisions.go":    {"actor"},     // the actor around the pure type
 	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
 	"sessions.go":      {"actor", "net", "goroutine"},
+	"spawn.go":         {"goroutine"}, // what a vat does when it fails
+	"watch.go":         {"goroutine"}, // waits for what breaks
 	"tree.go":          {"goroutine"}, // waits for the turn that answers
 	"vat.go":           {"actor", "time", "chance", "goroutine"},
 }

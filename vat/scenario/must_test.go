@@ -15,6 +15,7 @@ import (
 // must checks what has to hold in every schedule:
 //
 //	must OBJECT ran CALL, CALL ...       exactly these calls, in this order; or "nothing"
+//	must OBJECT began CALL, CALL ...     some of these calls, the first ones, in this order
 //	must OBJECT shut | alive
 //	must VAT.CALL pending | returned [TEXT] | failed TYPE [PART OF THE REASON]
 //	must sent LINK WORD ...              since the last mark, a message with these words in this order
@@ -69,6 +70,10 @@ func (st *stage) mustObject(object, verb, want string) error {
 			want = ""
 		}
 		if got := strings.Join(ran, ", "); got != want {
+			return fmt.Errorf("%s ran %q", object, got)
+		}
+	case "began":
+		if got := strings.Join(ran, ", "); !strings.HasPrefix(want, got) {
 			return fmt.Errorf("%s ran %q", object, got)
 		}
 	case "shut":

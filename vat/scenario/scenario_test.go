@@ -44,8 +44,10 @@ func TestScenarios(t *testing.T) {
 func runExact(t *testing.T, s *script) {
 	var observed []string
 	synctest.Test(t, func(t *testing.T) {
-		st := newStage(t, nil)
-		observed = st.run(s)
+		var err error
+		if observed, err = newStage(t, nil).run(s); err != nil {
+			t.Error(err)
+		}
 	})
 	if t.Failed() {
 		return
@@ -87,7 +89,9 @@ func runSchedule(t *testing.T, s *script, seed uint64) {
 	defer runtime.GOMAXPROCS(procs)
 	synctest.Test(t, func(t *testing.T) {
 		st := newStage(t, newDice(seed))
-		st.run(s)
+		if _, err := st.run(s); err != nil {
+			t.Error(err)
+		}
 		if t.Failed() {
 			t.Logf("again: go test ./vat/scenario -run %q -seed %d", t.Name(), seed)
 			for _, l := range st.log {
@@ -98,7 +102,7 @@ func runSchedule(t *testing.T, s *script, seed uint64) {
 }
 
 // run carries out s, up to the first fault, and returns its lines with what was observed.
-func (st *stage) run(s *script) (out []string) {
+func (st *stage) run(s *script) (out []string, err error) {
 	ended := false
 	defer func() {
 		if !ended {
@@ -118,8 +122,7 @@ func (st *stage) run(s *script) (out []string) {
 			ended = true
 			st.end()
 		} else if err := st.step(d); err != nil {
-			st.t.Errorf("%s:%d: %v: %v", s.name, d.line, d, err)
-			return nil
+			return nil, fmt.Errorf("%s:%d: %v: %w", s.name, d.line, d, err)
 		}
 		if d.word == "settle" || d.word == "end" {
 			out = append(out, st.pending...)
@@ -127,9 +130,9 @@ func (st *stage) run(s *script) (out []string) {
 		}
 	}
 	if !ended {
-		st.t.Errorf("%s: the last directive is not end", s.name)
+		return nil, fmt.Errorf("%s: the last directive is not end", s.name)
 	}
-	return out
+	return out, nil
 }
 
 // step carries out one directive.

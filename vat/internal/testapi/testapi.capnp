@@ -14,7 +14,7 @@ interface Probe {
   echo @1 (data :Data) -> (data :Data);
 
   self @2 () -> (probe :Probe);
-  # Itself, to pipeline on.
+  # Another capability for itself, to pipeline on.
 
   keep @3 (probe :Probe);
   # Holds probe from then on.

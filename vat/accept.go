@@ -1,0 +1,152 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// onProvide obeys "the sender wishes to make a particular capability implemented by the receiver available to a
+// third party for direct access". What is provided is the capability as it is now.
+func (s *session) onProvide(p rpc.Provide) error {
+	target, err := decodeTarget(p.Target())
+	if err != nil {
+		return err
+	}
+	recipient, n, _, err := readAwait(p.Recipient())
+	if err != nil {
+		return err
+	}
+	if n == nil {
+		return fault("Provide without a nonce")
+	}
+	ref, err := s.newAnswer(p.QuestionId(), &answer{})
+	if err != nil {
+		return err
+	}
+	to, err := s.pinTarget(target)
+	if err != nil {
+		return err
+	}
+	key := provisionKey{s.peer, *n}
+	s.emit(do(func() {
+		pr, err := s.vat.provision(key, func(x *provision) []outcome {
+			if x.known {
+				return []outcome{{ref, result{err: failed("a nonce was used for two provisions")}}}
+			}
+			return append(x.name(recipient, ref), x.offer(result{cap: &to, release: to.free})...)
+		})
+		if err != nil {
+			s.vat.freeLater(&to)
+			ref.settle(result{err: err})
+			return
+		}
+		s.answers.visit(ref.id, func(a *answer) { a.provides = pr })
+	}))
+	return nil
+}
+
+// onAccept obeys "Message type sent to pick up a capability hosted by the receiving vat and provided by a third
+// party".
+func (s *session) onAccept(a rpc.Accept) error {
+	ptr, err := a.Provision()
+	if err != nil {
+		return fault("unreadable Accept: %v", err)
+	}
+	done := transport.ToComplete(ptr.Struct())
+	id, err := done.Introducer()
+	if err != nil {
+		return fault("unreadable ToComplete: %v", err)
+	}
+	introducer, err := transport.DecodeVatID(id)
+	if err != nil {
+		return fault("ToComplete: %v", err)
+	}
+	b, err := done.Nonce()
+	if err != nil {
+		return fault("unreadable ToComplete: %v", err)
+	}
+	n, err := toNonce(b)
+	if err != nil {
+		return err
+	}
+	embargo, err := a.Embargo()
+	if err != nil || len(embargo) > 64 {
+		return fault("unreadable embargo id of %d bytes: %v", len(embargo), err)
+	}
+	ref, err := s.newAnswer(a.QuestionId(), &answer{})
+	if err != nil {
+		return err
+	}
+	park := parked{by: s.peer, ref: ref, embargo: string(embargo), held: a.HasEmbargo()}
+	s.emit(do(func() {
+		pr, err := s.vat.provision(provisionKey{introducer, n}, func(x *provision) []outcome {
+			out := x.accept(park)
+			for _, o := range out {
+				if _, refused := o.res.err.(*refusal); refused {
+					s.vat.refused(o.to.s.peer, introducer)
+				}
+			}
+			return out
+		})
+		if err != nil {
+			ref.settle(result{err: err})
+			return
+		}
+		s.answers.visit(ref.id, func(a *answer) { a.accepts = pr })
+		s.vat.expire(pr, ref)
+	}))
+	return nil
+}
+
+// provisionFinished tells the provisions of an answer that was finished.
+func (s *session) provisionFinished(a answer) {
+	if p := a.provides; p != nil {
+		s.emit(do(func() {
+			p.visit(func(x *provision) []outcome {
+				x.provide = nil
+				return x.end(failed("the provision was withdrawn by its introducer"))
+			})
+			a.ref.settleIfRunning()
+		}))
+	}
+	if p := a.accepts; p != nil && !a.returned {
+		s.emit(do(func() {
+			p.visit(func(x *provision) []outcome { x.leave(a.ref); return nil })
+			a.ref.settleIfRunning()
+		}))
+	}
+	s.keptFinished(a)
+}
+
+// settleIfRunning cancels the answer of a Provide or Accept; too late is harmless.
+func (a *answerRef) settleIfRunning() { a.settle(result{err: errCanceled}) }
+
+// readAwait reads a ToAwait: who may accept, and the nonce of a Provide or the kept results of a Call.
+func readAwait(ptr capnp.Ptr, err error) (to transport.VatID, n *nonce, kept []keptResult, _ error) {
+	if err != nil {
+		return "", nil, nil, fault("unreadable recipient: %v", err)
+	}
+	await := transport.ToAwait(ptr.Struct())
+	id, err := await.Recipient()
+	if err != nil {
+		return "", nil, nil, fault("unreadable ToAwait: %v", err)
+	}
+	if to, err = transport.DecodeVatID(id); err != nil {
+		return "", nil, nil, fault("ToAwait: %v", err)
+	}
+	b, err := await.Nonce()
+	if err != nil {
+		return "", nil, nil, fault("unreadable ToAwait: %v", err)
+	}
+	if len(b) > 0 {
+		x, err := toNonce(b)
+		if err != nil {
+			return "", nil, nil, err
+		}
+		n = &x
+	}
+	kept, err = readKept(await)
+	return to, n, kept, err
+}

@@ -1,0 +1,63 @@
+package vat
+
+import "capnproto.org/go/capnp/v3"
+
+// A feed is a promise of ours for what path leads to in the results of an answer.
+type feed struct {
+	path []capnp.PipelineOp
+	p    *promise
+}
+
+// answerClient is a client for what path leads to in the results of an answer. The caller releases it.
+func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client, error) {
+	var c capnp.Client
+	if !s.answers.visit(id, func(a *answer) {
+		if a.pipe.res != nil {
+			c = a.pipe.res.clientFor(path, a.pipe.pins)
+			return
+		}
+		var p *promise
+		c, p = s.vat.newPromise()
+		a.feeds = append(a.feeds, feed{path, p})
+	}) {
+		return c, fault("reference to answer %d, which does not exist", id)
+	}
+	return c, nil
+}
+
+// clientFor is a client for what path leads to, with pins as from r.pins. The caller releases it.
+func (r result) clientFor(path []capnp.PipelineOp, pins []pin) capnp.Client {
+	switch to := r.at(path, pins).(type) {
+	case brokenRoad:
+		return capnp.ErrorClient(to.err)
+	default:
+		if r.cap != nil {
+			return pins[0].client()
+		}
+		p, _ := capnp.Transform(r.content, path)
+		return pins[p.Interface().Capability()].client()
+	}
+}
+
+// pinTarget pins what the target of a Provide is now. The caller frees it.
+func (s *session) pinTarget(t wireTarget) (pin, error) {
+	var to pin
+	if t.onAnswer {
+		c, err := s.answerClient(t.id, t.path)
+		if err != nil {
+			return to, err
+		}
+		defer s.vat.later(c.Release)
+		return s.vat.pinClient(c), nil
+	}
+	if !s.exports.visit(t.id, func(e *export) {
+		if ref, ok := e.road.(*reference); ok {
+			to = pin{e.pin.snap.AddRef(), ref.end()}
+			return
+		}
+		to = pin{e.pin.snap, e.road}.again()
+	}) {
+		return to, fault("Provide of export %d, which does not exist", t.id)
+	}
+	return to, nil
+}

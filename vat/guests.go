@@ -1,0 +1,102 @@
+package vat
+
+import (
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"time"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// Guests are the peers that connect through ServeTwoParty. Each takes a place when it is accepted and gives it
+// back when its session has stopped, or when its TLS handshake has failed: there are Limits.TwoParty.
+
+// maxRefusals is how many connections at a time are told that no place is left; others are hung up on.
+const maxRefusals = 16
+
+// welcome makes a session of an accepted connection, or refuses it. It does not wait for the peer.
+func (v *Vat) welcome(conn net.Conn) {
+	v.mu.Lock()
+	full := v.guests >= v.limits.TwoParty
+	if v.closed || full && v.refusals >= maxRefusals {
+		v.mu.Unlock()
+		conn.Close()
+		return
+	}
+	count, handle := &v.guests, v.takeGuest
+	if full {
+		count, handle = &v.refusals, v.refuseGuest
+	}
+	*count++
+	v.goroutines.Add(1)
+	v.mu.Unlock()
+	go func() {
+		defer v.goroutines.Done()
+		handle(conn)
+	}()
+}
+
+// takeGuest owns conn and its place, which the session takes over.
+func (v *Vat) takeGuest(conn net.Conn) {
+	if err := v.secureGuest(conn); err != nil {
+		v.log.Info("connection refused", "from", conn.RemoteAddr(), "err", err)
+		conn.Close()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.guests--
+		return
+	}
+	tc := transport.TwoParty(conn, v.twoParty)
+	v.mu.Lock()
+	s := v.newSessionLocked(tc.Peer().ID, nil, false)
+	if s.guest = s.end.Load() == nil; !s.guest {
+		v.guests-- // there is no session that would stop
+	}
+	v.mu.Unlock()
+	if !s.post(&opened{tc, false}) {
+		tc.Close()
+		return
+	}
+	s.run()
+}
+
+// secureGuest does the handshake, of TLS, before there is a session: it is bounded in time.
+func (v *Vat) secureGuest(conn net.Conn) error {
+	t, ok := conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	ctx, cancel := v.handshakeContext(context.Background())
+	defer cancel()
+	return t.HandshakeContext(ctx)
+}
+
+// refuseGuest says why in an Abort, and gives the peer a moment to read it: closing while bytes of its are unread
+// would make TCP throw the Abort away.
+func (v *Vat) refuseGuest(conn net.Conn) {
+	grace := v.twoParty.Limits.CloseGrace
+	if grace <= 0 {
+		grace = transport.DefaultLimits().CloseGrace
+	}
+	enough := time.AfterFunc(grace, func() { conn.Close() })
+	closed := context.AfterFunc(v.ctx, func() { conn.Close() })
+	defer func() {
+		enough.Stop()
+		closed()
+		conn.Close()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.refusals--
+	}()
+	err := overloaded("%d two-party sessions are open: Limits.TwoParty", v.limits.TwoParty)
+	v.log.Warn("connection refused", "from", conn.RemoteAddr(), "err", err)
+	if _, err := conn.Write(must(msgAbort(err).Message().Marshal())); err != nil {
+		return
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, conn)
+}

@@ -1,0 +1,146 @@
+package vat
+
+import (
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/transport"
+)
+
+// provisionKey: "Nonces are unique for each introducer". The recipient is not in it, so that who asks for what
+// is not his is told so, and at once.
+type provisionKey struct {
+	introducer transport.VatID
+	nonce      nonce
+}
+
+// A provisionRef is a provision to those who tell it things. Its actor runs inline and enqueues at most.
+type provisionRef struct {
+	vat  *Vat
+	key  provisionKey
+	name string
+	pid  *actor.PID
+}
+
+type visitProvision struct {
+	f    func(*provision) []outcome
+	done bool
+}
+
+type provisionActor struct {
+	state provision
+}
+
+func (a *provisionActor) Receive(ctx actor.Context) {
+	if m, ok := ctx.Message().(*visitProvision); ok {
+		for _, o := range m.f(&a.state) {
+			o.to.settle(o.res)
+		}
+		m.done = true
+	}
+}
+
+// provisions is the table of a vat's provisions.
+type provisions struct {
+	mu   sync.Mutex
+	live map[provisionKey]*provisionRef
+	// Keys that are done with: a late Accept is told so instead of being parked. A ring, so bounded.
+	tombs map[provisionKey]bool
+	ring  []provisionKey
+	next  int
+}
+
+const tombstones = 4096
+
+// provision visits the provision of key, which is made if need be.
+func (v *Vat) provision(key provisionKey, f func(*provision) []outcome) (*provisionRef, error) {
+	t := &v.provisions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p, ok := t.live[key]
+	if !ok {
+		if t.tombs[key] {
+			return nil, failed("the provision is over")
+		}
+		if max := v.limits.Provisions; len(t.live) >= max {
+			return nil, overloaded("%d provisions are open: Limits.Provisions", max)
+		}
+		p = &provisionRef{vat: v, key: key}
+		p.name = "provision/" + key.nonce.String() + "-" + v.serialName()
+		pid, err := v.spawn(p.name,
+			actor.PropsFromProducer(func() actor.Actor { return &provisionActor{} }, actors.Inline()))
+		if err != nil {
+			return nil, err
+		}
+		p.pid = pid
+		t.live[key] = p
+		v.nodes.add(p.name, p.node)
+	}
+	if !p.visitLocked(f) {
+		return nil, failed("the provision has failed")
+	}
+	return p, nil
+}
+
+// visit runs f on a provision that may be gone by now.
+func (p *provisionRef) visit(f func(*provision) []outcome) {
+	t := &p.vat.provisions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.live[p.key] == p {
+		p.visitLocked(f)
+	}
+}
+
+func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
+	var over bool
+	var res result
+	m := &visitProvision{f: func(s *provision) []outcome {
+		out := f(s)
+		over, res = s.done(), s.res
+		return out
+	}}
+	p.vat.system.Root.Send(p.pid, m)
+	if over || !m.done {
+		p.vat.provisions.bury(p.key)
+		p.vat.nodes.remove(p.name)
+		p.vat.system.Root.Stop(p.pid)
+		p.vat.later(res.free)
+	}
+	return m.done
+}
+
+func (t *provisions) bury(key provisionKey) {
+	delete(t.live, key)
+	if t.tombs == nil {
+		t.tombs = map[provisionKey]bool{}
+	}
+	if len(t.ring) < tombstones {
+		t.ring = append(t.ring, key)
+	} else {
+		delete(t.tombs, t.ring[t.next])
+		t.ring[t.next] = key
+		t.next = (t.next + 1) % tombstones
+	}
+	t.tombs[key] = true
+}
+
+func (p *provisionRef) node() Node {
+	n := Node{Kind: "provision", Name: p.name, State: "over"}
+	p.visit(func(x *provision) []outcome {
+		n.Waiting = len(x.accepts)
+		switch {
+		case x.over != nil:
+		case !x.known:
+			n.State = "expected"
+		case !x.ready:
+			n.State = "known"
+		default:
+			n.State = "ready"
+		}
+		return nil
+	})
+	return n
+}

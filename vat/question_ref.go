@@ -1,0 +1,94 @@
+package vat
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+)
+
+// A questionRef stands for a question outside the turns of its session: a road to what is pipelined on it,
+// and something to hold.
+type questionRef struct {
+	s     *session
+	id    uint32 // known once asked; for turns of s
+	asked bool   // for turns of s
+	gone  error  // why it never will be, or is no more; for turns of s
+	holds atomic.Int32
+
+	unwatch func() bool // stops watching the caller's context; for turns of s
+
+	mu    sync.Mutex
+	after []func() // run when the question is over
+	over  bool
+}
+
+func newQuestionRef(s *session, holds int32) *questionRef {
+	q := &questionRef{s: s}
+	q.holds.Store(holds)
+	return q
+}
+
+func (q *questionRef) hold() { q.holds.Add(1) }
+
+func (q *questionRef) drop() {
+	if n := q.holds.Add(-1); n == 0 {
+		q.s.tell(&dropQuestion{q})
+	} else if n < 0 {
+		panic("vat: question dropped more often than held")
+	}
+}
+
+// keep has f run when the question is over: returned and finished, or lost with its session.
+func (q *questionRef) keep(f func()) {
+	q.mu.Lock()
+	over := q.over
+	if !over {
+		q.after = append(q.after, f)
+	}
+	q.mu.Unlock()
+	if over {
+		f()
+	}
+}
+
+// end says that the question is over: err is what comes of all that is still addressed to it.
+func (q *questionRef) end(err error) {
+	q.gone = err
+	q.mu.Lock()
+	after := q.after
+	q.after, q.over = nil, true
+	q.mu.Unlock()
+	for _, f := range after {
+		f()
+	}
+}
+
+// pipelineRoad leads to what path leads to in the results of q: over the wire while they are not here, to the
+// capability in them afterwards.
+type pipelineRoad struct {
+	q    *questionRef
+	path []capnp.PipelineOp
+}
+
+var _ road = pipelineRoad{}
+var _ holder = pipelineRoad{}
+
+func (r pipelineRoad) put(p parcel) { r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p) }
+func (r pipelineRoad) wake()        { r.q.s.wake() }
+func (r pipelineRoad) run()         { r.q.s.run() }
+func (r pipelineRoad) hold()        { r.q.hold() }
+func (r pipelineRoad) drop()        { r.q.drop() }
+
+type (
+	toPipeline struct {
+		q    *questionRef
+		path []capnp.PipelineOp
+		parcel
+	}
+	dropQuestion   struct{ q *questionRef }
+	cancelQuestion struct {
+		q   *questionRef
+		err error
+	}
+)

@@ -1,0 +1,133 @@
+package vat
+
+import (
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// onReturn obeys "Message type sent from callee to caller indicating that the call has completed".
+func (s *session) onReturn(r rpc.Return) error {
+	id := r.AnswerId()
+	var params []uint32
+	var pipelined [][]capnp.PipelineOp
+	var q *questionRef
+	kept := false
+	if !s.questions.visit(id, func(x *question) {
+		params, pipelined, kept, q = x.params, x.pipelined, x.kept, x.ref
+		x.noFinish = r.NoFinishNeeded()
+	}) {
+		return fault("Return for question %d, which was not asked", id)
+	}
+	if r.ReleaseParamCaps() {
+		for _, e := range params {
+			if err := s.releaseExport(e, 1); err != nil {
+				return err
+			}
+		}
+	}
+	switch r.Which() {
+	case rpc.Return_Which_results:
+		return decoded(func(p rpc.Payload) error {
+			res, err := s.readResult(p, q, pipelined)
+			if err != nil {
+				return err
+			}
+			return s.returned(id, res, false)
+		}, r.Results)
+	case rpc.Return_Which_exception:
+		return decoded(func(e rpc.Exception) error {
+			return s.returned(id, result{err: exception(e)}, false)
+		}, r.Exception)
+	case rpc.Return_Which_canceled:
+		return s.returned(id, result{err: errCanceled}, false)
+	case rpc.Return_Which_resultsSentElsewhere:
+		if !kept {
+			return fault("Return of question %d: results sent elsewhere, but nobody asked for that", id)
+		}
+		return s.returned(id, result{}, true)
+	}
+	return fault("Return of question %d with %v, which was not asked for", id, r.Which())
+}
+
+// returned takes the result of question id.
+func (s *session) returned(id uint32, res result, elsewhere bool) error {
+	var x question
+	again := false
+	if !s.questions.visit(id, func(e *question) {
+		if again = e.returned; again {
+			return
+		}
+		e.returned, e.kept = true, elsewhere
+		e.res = res
+		x = *e
+	}) || again {
+		return fault("second Return for question %d", id)
+	}
+	if x.ref.unwatch != nil {
+		x.ref.unwatch()
+	}
+	if x.on != nil {
+		s.pipelinedReturned(x.on)
+	}
+	if x.finished {
+		// Nobody waits: what came is given back.
+		s.emit(do(func() { s.vat.later(res.free) }))
+		s.forget(id, x.ref)
+		if x.to != nil {
+			s.emit(settleCall{x.to, result{err: errCanceled}})
+		}
+		return nil
+	}
+	if !elsewhere {
+		pins := res.pins(s.vat)
+		s.questions.visit(id, func(e *question) { e.pins = pins })
+		s.hand(x, res)
+	}
+	s.maybeFinish(id)
+	return nil
+}
+
+// hand gives a result to whoever asked.
+func (s *session) hand(x question, res result) {
+	switch {
+	case x.to != nil:
+		s.emit(settleCall{x.to, res})
+	case x.at != nil:
+		s.emit(do(func() { s.settleReference(x, res) }))
+	default:
+		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
+		// never will be; the recipient learns that from its Accept.
+		s.emit(do(func() { s.vat.later(res.free) }))
+	}
+}
+
+// settleReference settles the reference of a Bootstrap or an Accept on what came. Calls on it may wait in our
+// mailbox: where the capability is not on this session's road, new ones are kept back until those are past.
+func (s *session) settleReference(x question, res result) {
+	if res.err != nil {
+		err := res.err
+		if x.accept {
+			err = s.acceptError(err)
+		}
+		x.at.breakWith(err)
+		return
+	}
+	c := res.content.Interface().Client()
+	done := func() {
+		x.at.settle(c)
+		s.vat.later(res.free)
+	}
+	if i, ok := s.vat.importOf(c); ok && i.s == s {
+		done()
+		return
+	}
+	x.at.keepBack()
+	s.tell(&echo{done})
+}
+
+// pipelinedReturned notes that one that was pipelined on q is over.
+func (s *session) pipelinedReturned(q *questionRef) {
+	if q.gone == nil && s.questions.visit(q.id, func(x *question) { x.inFlight-- }) {
+		s.maybeFinish(q.id)
+	}
+}
