@@ -16,17 +16,15 @@ func demo(t *testing.T, flags ...string) (text []byte, stdout, stderr string) {
 	t.Helper()
 	folder, file := t.TempDir(), filepath.Join(t.TempDir(), "t.jsonl")
 	cmd, out, errs := vatnode(t, folder, append([]string{"demo", "--trace", file}, flags...)...)
-	if code := exitCode(t, cmd.Run()); code != exitOK {
-		t.Errorf("exit code %d", code)
-	}
+	code := exitCode(t, cmd.Run())
 	wantEmpty(t, folder)
 	wantNoProcess(t, folder)
 	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if t.Failed() {
-		t.Fatalf("%s\n%s\n%s", out, errs, text)
+	if code != exitOK {
+		t.Fatalf("exit code %d\n%s\n%s\n%s", code, out, errs, text)
 	}
 	return text, out.String(), errs.String()
 }

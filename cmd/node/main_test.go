@@ -28,7 +28,8 @@ func vatnode(t *testing.T, folder string, args ...string) (cmd *exec.Cmd, stdout
 		t.Fatal(err)
 	}
 	cmd = exec.CommandContext(t.Context(), self, args...)
-	cmd.Env = append(os.Environ(), asCommand+"="+folder, "TMPDIR="+folder)
+	cmd.Env = append(os.Environ(), asCommand+"="+folder, "TMPDIR="+folder,
+		"GORACE=atexit_sleep_ms=0") // the race detector would have each process sleep for a second
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	return cmd, stdout, stderr

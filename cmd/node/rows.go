@@ -200,19 +200,10 @@ func (t *table) release() {
 		if l.Msg == "finish" {
 			q = t.question(i, l.ID)
 		}
-		if q >= 0 && (q == t.provide || q == t.forward) || l.Msg == "release" && t.releasesCapBla(i) {
+		if q >= 0 && (q == t.provide || q == t.forward) || l.Msg == "release" && t.provide >= 0 {
 			t.set(i, 20)
 		}
 	})
-}
-
-// releasesCapBla reports whether a release of Bob's comes after his provide, and is of what he provided.
-func (t *table) releasesCapBla(i int) bool {
-	if t.provide < 0 || t.lines[t.provide].Target == nil || t.lines[t.provide].Target.Import == nil {
-		return false
-	}
-	link := t.links[[2]string{bobName, carolName}]
-	return slices.Index(link, i) > slices.Index(link, t.provide) && t.lines[i].HasID(*t.lines[t.provide].Target.Import)
 }
 
 // over reports whether each question of that row has been answered and finished, and what its answer brought

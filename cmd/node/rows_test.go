@@ -55,7 +55,6 @@ var scenario = []said{
 	line(-2, "carol", "bob", "return", 1),
 	line(-2, "bob", "carol", "finish", 0),
 	line(-2, "bob", "carol", "finish", 1),
-	line(-2, "bob", "carol", "release", 0),
 	line(-1, "alice", "bob", "bootstrap", 0),
 	line(-1, "bob", "alice", "return", 0),
 	line(-1, "alice", "bob", "finish", 0),
@@ -63,8 +62,8 @@ var scenario = []said{
 	line(2, "alice", "bob", "call", 1, method("bar"), onAnswer(0, 0)),
 	line(3, "bob", "alice", "return", 0, promises(1)),
 	line(4, "bob", "alice", "return", 1, promises(2)),
-	line(5, "bob", "carol", "provide", 0, onImport(0), nonce("n0")),
-	line(6, "bob", "carol", "call", 1, method("bar"), onImport(0), toThird("n1")),
+	line(5, "bob", "carol", "provide", 0, onImport(1), nonce("n0")),
+	line(6, "bob", "carol", "call", 1, method("bar"), onImport(1), toThird("n1")),
 	line(7, "carol", "bob", "return", 1),
 	line(8, "bob", "alice", "resolve", 1, hostedBy("n0", 3)),
 	line(9, "bob", "alice", "resolve", 2, hostedBy("n1", 4)),
@@ -88,6 +87,7 @@ var scenario = []said{
 	line(19, "alice", "bob", "finish", 0),
 	line(20, "bob", "carol", "finish", 1),
 	line(20, "bob", "carol", "finish", 0),
+	line(20, "bob", "carol", "release", 1),
 	line(20, "bob", "carol", "release", 0),
 }
 

@@ -20,7 +20,8 @@ type Bob struct {
 
 	mu       sync.Mutex
 	vat      *vat.Vat // nil: not started, or let go
-	capBla   CapBla   // Carol's
+	carol    CarolAPI
+	capBla   CapBla // Carol's
 	resolved bool
 	promises []capnp.Resolver[CapBla] // given out, not resolved yet
 }
@@ -35,17 +36,29 @@ func NewBob(called Called) (*Bob, BobAPI) {
 // Start fetches the CapBla that Carol hosts. Addresses are needed where the vat has no directory.
 func (b *Bob) Start(ctx context.Context, v *vat.Vat, carol transport.VatID, addrs ...string) error {
 	bootstrap := CarolAPI(v.Bootstrap(ctx, carol, addrs...))
-	defer bootstrap.Release()
-	answer, release := bootstrap.CapBla(ctx, nil)
-	defer release()
-	results, err := answer.Struct()
+	capBla, err := fetch(ctx, bootstrap)
 	if err != nil {
+		bootstrap.Release()
 		return err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.vat, b.capBla = v, results.CapBla().AddRef()
+	b.vat, b.carol, b.capBla = v, bootstrap, capBla
 	return nil
+}
+
+// fetch returns the CapBla that Carol hosts, which the caller owns.
+func fetch(ctx context.Context, carol CarolAPI) (CapBla, error) {
+	if err := carol.Resolve(ctx); err != nil {
+		return CapBla{}, err
+	}
+	answer, release := carol.CapBla(ctx, nil)
+	defer release()
+	results, err := answer.Struct()
+	if err != nil {
+		return CapBla{}, err
+	}
+	return results.CapBla().AddRef(), nil // the results go with the answer
 }
 
 // Foo implements BobAPI: it answers at once with a promise.
@@ -88,7 +101,7 @@ func (b *Bob) Resolve() {
 	b.promises, b.resolved = nil, true
 }
 
-// LetGo releases Carol's CapBla. Promises that were not resolved are rejected.
+// LetGo releases what Bob holds of Carol's. Promises that were not resolved are rejected.
 func (b *Bob) LetGo() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -96,5 +109,6 @@ func (b *Bob) LetGo() {
 		p.Reject(errors.New("bob let go"))
 	}
 	b.capBla.Release()
-	b.promises, b.capBla, b.vat = nil, CapBla{}, nil
+	b.carol.Release()
+	b.promises, b.capBla, b.carol, b.vat = nil, CapBla{}, CarolAPI{}, nil
 }
