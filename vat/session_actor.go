@@ -53,7 +53,7 @@ type (
 func (a *sessionActor) Receive(ctx actor.Context) {
 	a.ctx = ctx
 	switch m := ctx.Message().(type) {
-	case *actor.Started, *actor.Stopping, *actor.Restarting:
+	case *actor.Started, *actor.Stopping, *actor.Restarting, *actor.Terminated:
 	case *actor.Stopped:
 		a.s.vat.sessionStopped(a.s)
 	default:
