@@ -1,6 +1,83 @@
 // Package vat is the runtime: a vat of Cap'n Proto RPC, level 3, as a supervised actor system.
 //
 // It serves and calls what capnpc-go generates, unchanged: hosts are servers of go-capnp, references are
-// capnp.Client. Capabilities that one vat passes to another are handed off, so that the recipient talks to
-// the host directly; towards peers that cannot do that they are proxied.
+// capnp.Client. A capability that one vat passes to another is handed off, so that the recipient talks to the
+// host directly; towards peers that cannot do that it is proxied.
+//
+// A reader who knows rpc.capnp finds each of its concepts in the file that bears its name. Most files are pure
+// protocol: messages in, effects out. The others are the actors around it.
+//
+// # Order
+//
+// Two calls made on the same reference are delivered in the order in which they were made, where the first had
+// returned from the generated method (not: had its result) before the second was made. That holds for as long as
+// the reference is held, whatever happens to it meanwhile: it is a promise and resolves, to something at
+// the peer, here, or at a third vat; it is pipelined on a call that has not returned; the road gets shorter
+// while calls are under way. A [NewPromise], a bootstrap and a field of results are such references.
+//
+// A call is delivered at most once. One that fails with disconnected may or may not have been.
+//
+// Nothing is promised between calls on different references, and results come when they are ready. An object
+// runs its calls one at a time, until a method says call.Go, as go-capnp documents it.
+//
+// # Handoff
+//
+// A reference to something at a third vat is handed off where it goes over the wire: in parameters, in
+// results, as the resolution of a promise. The recipient's vat then connects to the host by itself, which takes
+// an address from its [Directory], or one that came with the handoff:
+//
+//   - at the resolution of a promise, at once, with an embargo that keeps the order of calls;
+//   - for a capability that arrives in parameters or results, with the first call on it.
+//
+// Only the vat that the introducer named can pick a capability up, over a session that is authenticated as that
+// vat's; knowing the nonce is not enough. Where the host cannot be reached, or the capability cannot be
+// picked up within Limits.Handoff, the reference breaks with disconnected, and the text says why. It does not
+// fall back to the way through the introducer. A capability that is passed on before its first call is proxied
+// by who passes it on.
+//
+// # Ownership
+//
+// As in go-capnp: who has a capnp.Client releases it, once; AddRef makes one more. Besides:
+//
+//   - [Config].Network and Config.Bootstrap are the vat's once [New] has succeeded; Close lets go of both.
+//   - [Vat.Bootstrap] and NewPromise give their client to the caller; a Resolver's Fulfill takes the
+//     reference that it is given.
+//   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer. Releasing before
+//     the results are here cancels the call, unless another is pipelined on it.
+//   - Setting a capability in parameters or results gives the reference to the message.
+//   - The arguments of a call are good until the method returns: AddRef what is to live longer.
+//
+// An object is shut down when the last reference to it is gone, in this vat and at all peers; those of a peer whose
+// session ends are gone with it. Once all references are released, every entry of every table is gone
+// too: see [Vat.Tables].
+//
+// # Errors
+//
+// What a call fails with is an exception of rpc.capnp: exc.TypeOf (capnproto.org/go/capnp/v3/exc) gives its type.
+//
+//	failed         the method said so; a call on null, or on what is no capability; cancellation
+//	disconnected   the session, the vat or the way to the host is gone; another attempt, on a new reference, may do
+//	overloaded     a bound of Limits was reached; the text names it
+//	unimplemented  no such method or interface, or no such message at the peer
+//
+// An exception from a peer has the text that the peer gave, with nothing added on the way. When the caller's
+// context ends, the call fails: as canceled or, while nothing had been sent, with the context's cause.
+//
+// A peer that breaks the protocol gets an Abort that says how, and its session ends; so does a panic within the
+// runtime while it deals with one peer, with nothing sent of what it was about to do. Either way all other sessions
+// and all objects go on, and what was under way with that peer fails with disconnected.
+//
+// New and the other functions return ordinary errors for what is wrong with their arguments.
+//
+// # Concurrency
+//
+// All methods of a [Vat] may be called from any goroutine, and from methods of objects. Config.Tap runs within
+// turns and Directory within calls: they must not block, nor call into the vat. Methods of objects run on
+// goroutines of go-capnp's servers, and may block; hooks (capnp.ClientHook) of one's own have a goroutine each.
+// Close waits for every goroutine of the vat's, and not for methods of objects.
+//
+// # What a vat does not do yet
+//
+// It forwards no calls and no contacts to third parties (it proxies), does not go back to the vine when a
+// handoff fails, and has no list of who may connect: whoever its Network lets in gets the bootstrap.
 package vat
