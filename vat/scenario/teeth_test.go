@@ -16,9 +16,9 @@ func TestTeeth(t *testing.T) {
 		corrupt    func(link, []byte) (forward, reply [][]byte)
 		want       string
 	}{
-		{"handoff", "", ignoreAcceptEmbargo, "must bla ran nothing"},
-		{"handoff_held", "bob>carol", ignoreAcceptEmbargo, `bla ran "bar second"`},
-		{"embargo_held", "bob>alice", echoDisembargoAtOnce, `local ran "creek second"`},
+		{"handoff", "", ignoreAcceptEmbargo, `bla ran "bar second, bar first"`},
+		{"handoff_held", "bob>carol", ignoreAcceptEmbargo, `bla ran "bar second, bar third, bar first"`},
+		{"embargo", "", echoDisembargoAtOnce, `local ran "creek second, creek first"`},
 	}
 	for _, test := range tests {
 		t.Run(test.file, func(t *testing.T) {

@@ -137,7 +137,7 @@ func (l *lane) step() bool {
 	}
 	if len(reply) > 0 {
 		if back := l.wire.lane(link{l.link.to, l.link.from}); back != nil {
-			_ = back.WriteFrames(reply) // a reader that has gone misses it, as it would any other
+			back.overtake(reply)
 		}
 	}
 	if len(forward) > 0 {
@@ -147,6 +147,13 @@ func (l *lane) step() bool {
 		_ = l.Conn.CloseWrite()
 	}
 	return true
+}
+
+// overtake puts frames ahead of all that wait.
+func (l *lane) overtake(frames [][]byte) {
+	l.wire.mu.Lock()
+	defer l.wire.mu.Unlock()
+	l.queue = append(frames, l.queue...)
 }
 
 // lane is the newest connection's lane on a link.
