@@ -31,8 +31,9 @@ func newPlayCommand() *cobra.Command {
 		Args:   cobra.NoArgs,
 		Hidden: true,
 		RunE: func(*cobra.Command, []string) error {
-			// A ctrl-C reaches the whole process group. The director takes it, and has us end in good order.
-			signal.Ignore(os.Interrupt, syscall.SIGHUP)
+			// A ctrl-C reaches the whole process group. The director takes it, and has us end in good order. And a
+			// report to a director that is gone must not kill us before we have cleaned up.
+			signal.Ignore(os.Interrupt, syscall.SIGHUP, syscall.SIGPIPE)
 			if err := play(os.Stdin, os.Stdout, os.Exit); err != nil {
 				return &failure{err}
 			}
