@@ -176,7 +176,7 @@ func (d *director) called(what string) func() bool {
 	return func() bool { return slices.Contains(d.calls, what) }
 }
 
-// identities asks the players who they are, having told them.
+// setUp starts players, who join the cluster by those addresses, and returns where they are found.
 func (d *director) setUp(ctx context.Context, join []string, names ...string) (map[string]identity, error) {
 	numbers := make(map[string]int)
 	for _, name := range names {

@@ -117,6 +117,42 @@ func TestTableRowsOfABeginning(t *testing.T) {
 	}
 }
 
+// A question is over with its finish and the release of what its answer brought, not before.
+func TestTableOver(t *testing.T) {
+	needless := func(l *trace.Line) { l.NoFinish = new(true) }
+	call, back := line(14, "alice", "carol", "call", 2, method("bar")), line(17, "carol", "alice", "return", 2, promises(7))
+	finish, release := line(18, "alice", "carol", "finish", 2), line(18, "alice", "carol", "release", 7)
+	for _, c := range []struct {
+		name  string
+		lines []said
+		over  bool
+	}{
+		{"asked", []said{call}, false},
+		{"finished only", []said{call, finish}, false},
+		{"returned", []said{call, back}, false},
+		{"not released", []said{call, back, finish}, false},
+		{"not finished", []said{call, back, release}, false},
+		{"over", []said{call, back, release, finish}, true},
+		{"over before it was asked", []said{finish, release, call, back}, false},
+		{"no finish needed", []said{call, line(17, "carol", "alice", "return", 2, needless)}, true},
+		{"a finish needed", []said{call, line(17, "carol", "alice", "return", 2)}, false},
+	} {
+		var lines []trace.Line
+		for _, s := range c.lines {
+			lines = append(lines, s.line)
+		}
+		table := newTable(lines)
+		for i, l := range lines {
+			if l.Msg == "call" {
+				table.rows[i] = 14 // without the handoff before it, it would be in no row
+			}
+		}
+		if got := table.over(14); got != c.over {
+			t.Errorf("%s: over is %v", c.name, got)
+		}
+	}
+}
+
 func TestThroughBob(t *testing.T) {
 	messages := func(said ...said) []trace.Message {
 		var ms []trace.Message

@@ -11,6 +11,17 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
+// maxEntries bounds what is read of a list: one of empty structs can be as long as its sender likes.
+const maxEntries = 1 << 12
+
+// entries is how many entries of a list to read.
+func entries(n int) (int, error) {
+	if n > maxEntries {
+		return maxEntries, fmt.Errorf("a list of %d entries: only %d are shown", n, maxEntries)
+	}
+	return n, nil
+}
+
 // target reads a MessageTarget into l.
 func (d *Decoder) target(l *Line, target rpc.MessageTarget) error {
 	switch target.Which() {
@@ -36,7 +47,8 @@ func transform(answer rpc.PromisedAnswer) ([]uint16, error) {
 	if err != nil {
 		return path, err
 	}
-	for i := range ops.Len() {
+	n, err := entries(ops.Len())
+	for i := range n {
 		switch op := ops.At(i); op.Which() {
 		case rpc.PromisedAnswer_Op_Which_noop:
 		case rpc.PromisedAnswer_Op_Which_getPointerField:
@@ -45,7 +57,7 @@ func transform(answer rpc.PromisedAnswer) ([]uint16, error) {
 			return path, fmt.Errorf("unknown transform %d", op.Which())
 		}
 	}
-	return path, nil
+	return path, err
 }
 
 // payload reads the cap table of params or results into l.
@@ -54,13 +66,15 @@ func (d *Decoder) payload(l *Line, payload rpc.Payload) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for i := range table.Len() {
-		c, err := d.capDescriptor(table.At(i))
+	n, err := entries(table.Len())
+	for i := range n {
+		c, capErr := d.capDescriptor(table.At(i))
 		l.Caps = append(l.Caps, c)
-		errs = append(errs, err)
+		if err == nil {
+			err = capErr
+		}
 	}
-	return errors.Join(errs...)
+	return err
 }
 
 func (d *Decoder) capDescriptor(desc rpc.CapDescriptor) (Cap, error) {
@@ -116,14 +130,15 @@ func (d *Decoder) toAwait(ptr capnp.Ptr, err error) (recipient, nonce string, no
 	if err := errors.Join(err, nonceErr, resultsErr); err != nil {
 		return recipient, "", nil, err
 	}
-	for i := range results.Len() {
+	n, listErr := entries(results.Len())
+	for i := range n {
 		data, err := results.At(i).Nonce()
 		if err != nil {
 			return recipient, "", nonces, err
 		}
 		nonces = append(nonces, hex.EncodeToString(data))
 	}
-	return recipient, hex.EncodeToString(data), nonces, nil
+	return recipient, hex.EncodeToString(data), nonces, listErr
 }
 
 // toComplete reads what a recipient tells a provider.

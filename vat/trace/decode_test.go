@@ -15,7 +15,7 @@ import (
 
 // builder writes one message; its methods end the test on an error.
 type builder struct {
-	t   *testing.T
+	t   testing.TB
 	msg rpc.Message
 }
 
@@ -168,7 +168,7 @@ var kinds = []struct {
 	{"unimplemented", func(b builder) { must[rpc.Message](b)(b.msg.NewUnimplemented()) }},
 }
 
-func newMessage(t *testing.T) rpc.Message {
+func newMessage(t testing.TB) rpc.Message {
 	t.Helper()
 	_, seg := capnp.NewSingleSegmentMessage(nil)
 	msg, err := rpc.NewRootMessage(seg)
@@ -194,7 +194,7 @@ func TestDecodeEveryKind(t *testing.T) {
 		if err != nil {
 			t.Errorf("%s: %v", kind.name, err)
 		}
-		text, err := line.JSON()
+		text, err := json.Marshal(line)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,6 +253,19 @@ func TestDecodeOddMessages(t *testing.T) {
 	}
 }
 
+// A list of many entries costs its sender nothing: it must not cost us.
+func TestDecodeLongList(t *testing.T) {
+	msg := newMessage(t)
+	b := builder{t, msg}
+	call := must[rpc.Call](b)(msg.NewCall())
+	must[rpc.MessageTarget](b)(call.NewTarget()).SetImportedCap(1)
+	must[rpc.CapDescriptor_List](b)(must[rpc.Payload](b)(call.NewParams()).NewCapTable(maxEntries + 1))
+	line, err := newTestDecoder().Decode(msg)
+	if err == nil || len(line.Caps) != maxEntries {
+		t.Errorf("%d entries read, error %v", len(line.Caps), err)
+	}
+}
+
 // The trace format is fixed: these keys, and no others.
 func TestKeysOfTheFormat(t *testing.T) {
 	allowed := map[string]bool{}
@@ -266,7 +279,7 @@ func TestKeysOfTheFormat(t *testing.T) {
 		msg := newMessage(t)
 		kind.build(builder{t, msg})
 		line, _ := d.Decode(msg)
-		text, err := line.JSON()
+		text, err := json.Marshal(line)
 		if err != nil {
 			t.Fatal(err)
 		}

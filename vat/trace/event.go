@@ -14,14 +14,6 @@ type Event struct {
 	Line Line      `json:"line"`
 }
 
-// Node is the name of the vat that saw the event.
-func (e Event) Node() string {
-	if e.Out {
-		return e.Line.From
-	}
-	return e.Line.To
-}
-
 // Message is one message of the exchange as both of its ends saw it.
 type Message struct {
 	Line
@@ -31,9 +23,6 @@ type Message struct {
 
 	known map[link]int // by link into the sender: how many messages of it the sender had received
 }
-
-// Arrived reports whether the message was received.
-func (m Message) Arrived() bool { return !m.At.IsZero() }
 
 // link is one direction between two vats.
 type link struct{ from, to string }

@@ -1,13 +1,10 @@
 package trace
 
-import (
-	"encoding/json"
-	"time"
-)
+import "time"
 
 // Line is one message of the exchange, as the trace format has it: each field is the key of the same name,
 // absent from the JSON where it does not apply to the message. Other tools read the format, so keys and
-// meanings are fixed.
+// meanings are fixed. package encoding/json writes and reads it.
 type Line struct {
 	T    time.Time `json:"t,omitzero"`  // when it was sent
 	At   time.Time `json:"at,omitzero"` // when it was received; zero: not (yet) received
@@ -60,9 +57,6 @@ type Cap struct {
 	Nonce string   `json:"nonce,omitempty"`
 	Vine  *uint32  `json:"vine,omitempty"`
 }
-
-// JSON returns the line as the trace format has it, without a line feed.
-func (l Line) JSON() ([]byte, error) { return json.Marshal(l) }
 
 // HasID reports whether l's id applies and is id.
 func (l Line) HasID(id uint32) bool { return l.ID != nil && *l.ID == id }
