@@ -66,7 +66,7 @@ func (st *stage) act(m *member, words []string) error {
 		close(m.gate(args[0]))
 		return nil
 	case "drop":
-		return m.drop(args)
+		return st.drop(m, args)
 	case "cancel":
 		return m.cancel(args[0])
 	case "end":
@@ -98,8 +98,9 @@ func (m *member) resolve(promise, name string) error {
 }
 
 // drop releases calls and capabilities.
-func (m *member) drop(names []string) error {
+func (st *stage) drop(m *member, names []string) error {
 	for _, name := range names {
+		st.pause()
 		if c, ok := m.take(name); ok {
 			c.Release()
 			continue

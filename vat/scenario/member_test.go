@@ -129,8 +129,8 @@ func (m *member) gate(name string) chan struct{} {
 	return g
 }
 
-// letGo drops all that local code holds, calls first, and fails what it has promised.
-func (m *member) letGo() {
+// letGo drops all that local code holds, calls first, and fails what it has promised. pause runs after each.
+func (m *member) letGo(pause func()) {
 	m.mu.Lock()
 	calls, caps, promises := m.calls, m.caps, m.promises
 	m.calls = map[string]*pending{}
@@ -139,12 +139,15 @@ func (m *member) letGo() {
 	m.mu.Unlock()
 	for _, name := range sortedKeys(calls) {
 		calls[name].drop()
+		pause()
 	}
 	for _, name := range sortedKeys(promises) {
 		promises[name].Reject(fmt.Errorf("%s has ended", m.name))
+		pause()
 	}
 	for _, name := range sortedKeys(caps) {
 		caps[name].Release()
+		pause()
 	}
 }
 

@@ -52,6 +52,16 @@ func (s *script) variants() []string {
 	return nil
 }
 
+// has says whether there is a directive of that word.
+func (s *script) has(word string) bool {
+	for i := range s.lines {
+		if d, ok := s.directive(i); ok && d.word == word {
+			return true
+		}
+	}
+	return false
+}
+
 // directive reads line i, from 0.
 func (s *script) directive(i int) (directive, bool) {
 	line, _, _ := strings.Cut(s.lines[i], "#")

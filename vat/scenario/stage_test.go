@@ -240,8 +240,7 @@ func (st *stage) give(to, name, from, object string) error {
 // end drops all that local code holds and checks that nothing is left anywhere.
 func (st *stage) end() {
 	for _, m := range st.members {
-		m.letGo()
-		st.pause()
+		m.letGo(st.pause)
 	}
 	st.settle()
 	for _, m := range st.members {
@@ -263,7 +262,7 @@ func (st *stage) end() {
 func (st *stage) close() {
 	st.wire.openAll()
 	for _, m := range st.members {
-		m.letGo()
+		m.letGo(func() {})
 		if err := m.v.Close(); err != nil {
 			st.t.Errorf("%s: Close: %v", m.name, err)
 		}
