@@ -2,6 +2,7 @@ package vat
 
 import (
 	"context"
+	"sync"
 
 	"capnproto.org/go/capnp/v3"
 )
@@ -12,31 +13,82 @@ type adoptedKey struct{ v *Vat }
 // NewLocalPromise, the pipelined result of a local call). What a session puts on it waits with us until s
 // resolves, never in go-capnp's AnswerQueue: that one blocks while it drains, and panics when it is
 // fulfilled with null while calls on calls wait. It borrows s.
+//
+// There is one promise for one hook as long as anything is pinned to it: with two, what was put on the first
+// could be overtaken by what was put on the second.
 func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 	md := s.Metadata()
 	md.Lock()
 	defer md.Unlock()
 	if x, ok := md.Get(adoptedKey{v}); ok {
-		if c, ok := x.(capnp.WeakClient).AddRef(); ok {
-			defer c.Release()
-			if p := v.follow(c); p.road != nil {
-				return p
-			}
+		p := x.(*promise)
+		if snap, ok := p.adopted.again(); ok {
+			return pin{snap, p}
 		}
 	}
 	c, p := v.newPromise()
 	defer c.Release()
-	md.Put(adoptedKey{v}, c.WeakRef())
+	if p.pid == nil {
+		return v.follow(c) // the vat is closed
+	}
 	ctx, cancel := context.WithCancel(v.ctx)
 	p.abandon = cancel
+	p.adopted = &adoption{self: c.Snapshot(), pins: 1}
+	md.Put(adoptedKey{v}, p)
 	v.goroutines.Add(1)
 	go func(s capnp.ClientSnapshot) {
 		defer v.goroutines.Done()
 		if s.Resolve1(ctx) == nil {
-			p.resolve(s.Client())
+			var c capnp.Client // null, where the snapshot has none
+			if s.IsValid() {
+				c = s.Client()
+			}
+			p.resolve(c)
 		}
 		s.Release()
 	}(s.AddRef())
-	snap := c.Snapshot()
-	return pin{snap, p}
+	return pin{c.Snapshot(), p}
+}
+
+// An adoption keeps the one client of a promise that stands for one of go-capnp's, as long as anything is pinned
+// to it. (A WeakClient would not do: it is weak on a chain of references, not on the hook that they lead to.)
+type adoption struct {
+	mu   sync.Mutex
+	pins int
+	self capnp.ClientSnapshot // zero once pins has come to zero
+}
+
+func (a *adoption) again() (capnp.ClientSnapshot, bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.self.IsValid() {
+		return a.self, false
+	}
+	a.pins++
+	return a.self.AddRef(), true
+}
+
+// hold implements holder: for a promise of the vat's own code there is nothing to count.
+func (p *promise) hold() {
+	if a := p.adopted; a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.pins++
+	}
+}
+
+func (p *promise) drop() {
+	a := p.adopted
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	var self capnp.ClientSnapshot
+	if a.pins--; a.pins == 0 {
+		self, a.self = a.self, capnp.ClientSnapshot{}
+	}
+	a.mu.Unlock()
+	if self.IsValid() {
+		p.vat.later(self.Release)
+	}
 }

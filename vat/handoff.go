@@ -216,6 +216,14 @@ func (c *contact) client() capnp.Client {
 	return client
 }
 
+// again is a contact for one more reference.
+func (c *contact) again() *contact {
+	more := *c
+	vine := c.vine.again()
+	more.vine = &vine
+	return &more
+}
+
 // drop lets go of a contact that was not accepted.
 func (c *contact) drop() { c.vat.freeLater(c.vine) }
 
@@ -238,18 +246,24 @@ func (s *session) acceptError(err error) error {
 	return disconnected("cannot pick up the capability from %s: %v", s.peer.Short(), err)
 }
 
-// resolveToThirdParty: the promise that ref stands for is hosted by a third party. The application still holds
-// it, so it is accepted at once, and embargoed.
-func (s *session) resolveToThirdParty(id uint32, ref *reference, d rpc.CapDescriptor) error {
+// resolveToThirdParty: the promise that refs stand for, one at least, is hosted by a third party. The application
+// still holds it, so it is accepted at once, and embargoed.
+func (s *session) resolveToThirdParty(id uint32, refs []*reference, d rpc.CapDescriptor) error {
 	c, err := s.readContact(d)
 	if err != nil {
 		return err
 	}
-	s.emit(do(func() {
-		if !ref.acceptAt(c, wireTarget{id: id}) {
-			c.drop()
+	for i, ref := range refs {
+		mine := c
+		if i > 0 {
+			mine = c.again()
 		}
-	}))
+		s.emit(do(func() {
+			if !ref.acceptAt(mine, wireTarget{id: id}) {
+				mine.drop()
+			}
+		}))
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
@@ -12,16 +13,21 @@ import (
 // An imported is a capability or promise of the peer's that we hold: an entry of the import table.
 //
 // It lives while an importRef of it is held. refs counts how often the peer has sent it; one Release gives all
-// of them back when the last holder lets go. If the peer sends it again while that news is in the mailbox, a
-// new importRef is made and the entry lives on.
+// of them back when the last holder lets go. If the peer sends it again while that news is in the mailbox, or
+// where the client that it had been given is gone but not all that came of it, another importRef is made. So
+// there may be several, each with a reference of its own, and a Resolve is for all of them.
 type imported struct {
 	id       uint32
 	refs     uint32
-	refsHeld int // importRefs whose last holder has not let go
-	client   capnp.WeakClient
-	ref      *reference
+	client   capnp.WeakClient // of the newest
+	held     []heldImport     // whose last holder has not let go
 	promise  bool
 	resolved bool
+}
+
+type heldImport struct {
+	i   *importRef
+	ref *reference
 }
 
 // An importRef is the road to an import, and something to hold.
@@ -62,6 +68,10 @@ type (
 
 // putImport sends a parcel on. It is held by whoever put it, so the import is there.
 func (s *session) putImport(m *toImport) {
+	if err := s.circular[m.i.id]; err != nil {
+		s.emit(do(func() { m.parcel.reject(err) }))
+		return
+	}
 	s.putWire(wireTarget{id: m.i.id}, m.parcel, nil)
 }
 
@@ -91,21 +101,22 @@ func (s *session) importCap(id uint32, promise bool) (capnp.Client, error) {
 func (s *session) newImportRef(x *imported) capnp.Client {
 	i := &importRef{s: s, id: x.id}
 	i.holds.Store(1)
-	x.refsHeld++
 	c, ref := s.vat.newReference(i, x.promise && !x.resolved)
-	x.client, x.ref = c.WeakRef(), ref
+	x.client, x.held = c.WeakRef(), append(x.held, heldImport{i, ref})
 	return c
 }
 
 func (s *session) importDropped(i *importRef) {
 	var release uint32
 	s.imports.visit(i.id, func(x *imported) {
-		if x.refsHeld--; x.refsHeld == 0 {
+		x.held = slices.DeleteFunc(x.held, func(h heldImport) bool { return h.i == i })
+		if len(x.held) == 0 {
 			release = x.refs
 		}
 	})
 	if release > 0 {
 		s.imports.remove(i.id)
+		delete(s.circular, i.id)
 		s.send(msgRelease(i.id, release))
 	}
 }
@@ -113,23 +124,27 @@ func (s *session) importDropped(i *importRef) {
 // onResolve obeys "sent to indicate that a previously-sent promise has now been resolved to some other object".
 func (s *session) onResolve(r rpc.Resolve) error {
 	id := r.PromiseId()
-	var ref *reference
+	var refs []*reference
 	twice := false
 	s.imports.visit(id, func(x *imported) {
 		twice = x.resolved || !x.promise
 		x.resolved = true
-		ref = x.ref
+		for _, h := range x.held {
+			if !h.ref.settled() {
+				refs = append(refs, h.ref)
+			}
+		}
 	})
 	if twice {
 		return fault("Resolve of %d, which is not an unresolved promise", id)
 	}
 	switch r.Which() {
 	case rpc.Resolve_Which_cap:
-		return decoded(func(d rpc.CapDescriptor) error { return s.resolveTo(id, ref, d) }, r.Cap)
+		return decoded(func(d rpc.CapDescriptor) error { return s.resolveTo(id, refs, d) }, r.Cap)
 	case rpc.Resolve_Which_exception:
 		return decoded(func(e rpc.Exception) error {
 			err := exception(e)
-			if ref != nil {
+			for _, ref := range refs {
 				s.emit(do(func() { ref.breakWith(err) }))
 			}
 			return nil
@@ -138,30 +153,38 @@ func (s *session) onResolve(r rpc.Resolve) error {
 	return fault("Resolve of unknown kind %d", r.Which())
 }
 
-// resolveTo takes the new place of the promise that ref stands for; ref is nil where it was released already:
-// "the receiver should simply release the capability to which the promise resolved".
-func (s *session) resolveTo(id uint32, ref *reference, d rpc.CapDescriptor) error {
-	if ref == nil || ref.settled() {
-		c, err := s.readCap(d)
-		s.emit(do(func() { s.vat.later(c.Release) }))
-		return err
-	}
-	if d.Which() == rpc.CapDescriptor_Which_thirdPartyHosted && s.has(transport.FeatureHandoff) {
-		return s.resolveToThirdParty(id, ref, d)
+// resolveTo takes the new place of the promise that refs stand for. There are none where it was released
+// already: "the receiver should simply release the capability to which the promise resolved".
+func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) error {
+	if len(refs) > 0 && d.Which() == rpc.CapDescriptor_Which_thirdPartyHosted && s.has(transport.FeatureHandoff) {
+		return s.resolveToThirdParty(id, refs, d)
 	}
 	c, err := s.readCap(d)
 	if err != nil {
 		return err
 	}
-	local := d.Which() == rpc.CapDescriptor_Which_receiverHosted || d.Which() == rpc.CapDescriptor_Which_receiverAnswer
-	if local && !ref.keepBackUnused() {
-		s.embargoLoopback(wireTarget{id: id}, ref, c)
+	if s.leadsBack(s.vat.importRoad(c), id) {
+		// Ours resolved to theirs, and theirs to ours: what is called on either would go round for ever.
+		err := failed("promise resolved to itself, by way of %s", s.peer.Short())
+		s.circular[id] = err
+		s.emit(do(func() {
+			ref.breakWith(err)
+			s.vat.later(c.Release)
+		}))
 		return nil
 	}
-	// Hosted by the peer: what comes goes the same way as what went. Or nothing ever went.
-	s.emit(do(func() {
-		ref.settle(c)
-		s.vat.later(c.Release)
-	}))
+	local := d.Which() == rpc.CapDescriptor_Which_receiverHosted || d.Which() == rpc.CapDescriptor_Which_receiverAnswer
+	for _, ref := range refs {
+		if local && !ref.keepBackUnused() {
+			s.embargoLoopback(wireTarget{id: id}, ref, c.AddRef())
+			continue
+		}
+		// Hosted by the peer: what comes goes the same way as what went. Or nothing ever went.
+		s.emit(do(func() { ref.settle(c) }))
+	}
+	s.emit(do(func() { s.vat.later(c.Release) }))
 	return nil
 }
+
+// leadsBack says whether i, where a capability of ours leads to, is the import id of this session.
+func (s *session) leadsBack(i *importRef, id uint32) bool { return i != nil && i.s == s && i.id == id }

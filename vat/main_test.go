@@ -59,7 +59,7 @@ type cluster struct {
 	byName  map[string]*Vat
 	objects map[string]*probe // the bootstraps
 	locals  map[string]testapi.Probe
-	dirty   bool              // tables are not expected to be empty in the end
+	dirty   bool // tables are not expected to be empty in the end
 }
 
 // newCluster starts vats that offer a probe each.

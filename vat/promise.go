@@ -29,11 +29,13 @@ type promise struct {
 	pid      *actor.PID
 	to       atomic.Pointer[promise] // what it resolved to, where that is a promise
 	abandon  func()                  // nobody holds it any more
+	adopted  *adoption               // it stands for a promise of go-capnp's
 	resolver capnp.Resolver[capnp.Client]
 }
 
 var _ capnp.ClientHook = (*promise)(nil)
 var _ road = (*promise)(nil)
+var _ holder = (*promise)(nil)
 
 // NewPromise makes a promise of v: calls on the client wait in an actor of the vat until the resolver is
 // fulfilled or rejected, which has to happen once, and they then go where it leads, in order, by handoff where
@@ -148,6 +150,9 @@ func (p *promise) unwatch(w *watcher) {
 // resolve takes over c.
 func (p *promise) resolve(c capnp.Client) {
 	defer c.Release()
+	if p.pid == nil {
+		return // made when the vat was closed: broken from the start
+	}
 	p.vat.resolving.Lock()
 	next := p.vat.pinClient(c)
 	if q, ok := next.road.(*promise); ok {

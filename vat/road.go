@@ -62,6 +62,7 @@ func (v *Vat) follow(c capnp.Client) pin {
 	case *reference:
 		return pin{s, b}
 	case *promise:
+		b.hold()
 		return pin{s, b}
 	case *spawned:
 		return pin{s, b}

@@ -105,7 +105,9 @@ func (s *session) endEmbargoes(why error) {
 func (s *session) endImports(why error) {
 	for _, x := range s.imports.drain() {
 		if x.promise && !x.resolved {
-			x.ref.breakWith(why)
+			for _, h := range x.held {
+				h.ref.breakWith(why)
+			}
 		}
 	}
 }
