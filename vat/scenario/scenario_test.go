@@ -14,7 +14,7 @@ import (
 
 var (
 	update    = flag.Bool("update", false, "rewrite the observed lines of the scenario files; never their musts")
-	schedules = flag.Int("schedules", 50, "how many random schedules each scenario file is run under")
+	schedules = flag.Int("schedules", 10, "how many random schedules each scenario file is run under")
 	seed      = flag.Uint64("seed", 0, "run this schedule alone")
 )
 
