@@ -163,14 +163,9 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 	if err != nil {
 		return err
 	}
-	if s.leadsBack(s.vat.importRoad(c), id) {
-		// Ours resolved to theirs, and theirs to ours: what is called on either would go round for ever.
-		err := failed("promise resolved to itself, by way of %s", s.peer.Short())
-		s.circular[id] = err
-		s.emit(do(func() {
-			ref.breakWith(err)
-			s.vat.later(c.Release)
-		}))
+	if i, by := importRoad(s.ownRoad(d)); i != nil && i.s == s && i.id == id {
+		s.breakCircle(id, refs, by)
+		s.emit(do(func() { s.vat.later(c.Release) }))
 		return nil
 	}
 	local := d.Which() == rpc.CapDescriptor_Which_receiverHosted || d.Which() == rpc.CapDescriptor_Which_receiverAnswer
@@ -186,5 +181,30 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 	return nil
 }
 
-// leadsBack says whether i, where a capability of ours leads to, is the import id of this session.
-func (s *session) leadsBack(i *importRef, id uint32) bool { return i != nil && i.s == s && i.id == id }
+// ownRoad is where calls on an export go that the peer names as receiverHosted; nil for any other descriptor.
+func (s *session) ownRoad(d rpc.CapDescriptor) (to road) {
+	if d.Which() == rpc.CapDescriptor_Which_receiverHosted {
+		s.exports.visit(d.ReceiverHosted(), func(e *export) { to = e.road })
+	}
+	return to
+}
+
+// breakCircle: a promise of ours resolved to the import id, and that to ours. What is called on either would go
+// round for ever, and each would hold the other: so the import, the promises that led to it and the peer's
+// references to those all break.
+func (s *session) breakCircle(id uint32, refs []*reference, by []*promise) {
+	err := failed("promise resolved to itself, by way of %s", s.peer.Short())
+	s.circular[id] = err
+	for _, ref := range refs {
+		s.emit(do(func() { ref.breakWith(err) }))
+	}
+	s.exports.sorted(func(_ uint32, e *export) {
+		if p, ok := e.road.(*promise); ok && slices.Contains(by, p) {
+			s.freeLater(e.pin)
+			e.pin, e.road = pin{road: brokenRoad{err}}, brokenRoad{err}
+		}
+	})
+	for _, p := range by {
+		s.emit(do(func() { p.breakWith(err) }))
+	}
+}

@@ -204,6 +204,15 @@ func (p *promise) settle(next pin, intro *introduction) {
 	}
 }
 
+// breakWith makes a promise that has resolved to itself, by way of others, lead nowhere.
+func (p *promise) breakWith(err error) {
+	p.visit(func(s *promiseState) {
+		old := s.to
+		s.to = pin{road: brokenRoad{err}}
+		p.vat.freeLater(&old)
+	})
+}
+
 func (p *promise) leadsTo(q *promise) bool {
 	for ; p != nil; p = p.to.Load() {
 		if p == q {

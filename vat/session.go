@@ -51,6 +51,7 @@ type session struct {
 	embargoes table[embargo]
 	exported  map[*capnp.Metadata]uint32 // by hook: one export for one capability
 	broken    []brokenExport             // Resolves owed at the end of the message being written
+	circular  map[uint32]error           // imports that lead to themselves
 }
 
 // wire is what the protocol needs of the transport.
@@ -61,7 +62,7 @@ type wire interface {
 }
 
 func newSession(v *Vat, peer transport.VatID, h host) *session {
-	s := &session{vat: v, peer: peer, host: h, done: make(latch), exported: map[*capnp.Metadata]uint32{}}
+	s := &session{vat: v, peer: peer, host: h, done: make(latch), exported: map[*capnp.Metadata]uint32{}, circular: map[uint32]error{}}
 	s.questions = newTable[question]("question", h)
 	s.answers = newTable[answer]("answer", h)
 	s.imports = newTable[imported]("import", h)

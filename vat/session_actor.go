@@ -3,6 +3,7 @@ package vat
 import (
 	"errors"
 	"fmt"
+	"io"
 	"runtime/debug"
 	"time"
 
@@ -20,9 +21,17 @@ type sessionActor struct {
 	pid *actor.PID
 	ctx actor.Context // valid within a turn
 
-	link  *link
-	spare map[string]*tableCell // retired cells, to be used again with their ids
+	link    *link
+	log     []rpc.Message // sent on a connection that the peer refused, and to be sent again
+	redials int
+	spare   map[string]*tableCell // retired cells, to be used again with their ids
 }
+
+// A connection that a peer with a lower id hangs up on is made again this often, after these times.
+const (
+	maxRedials  = 3
+	redialAfter = 25 * time.Millisecond // doubles
+)
 
 // maxFrames is how many messages may wait in a session's mailbox before the goroutine that reads frames waits for
 // turns, which wait for nothing.
@@ -160,7 +169,8 @@ type protocolError struct{ reason string }
 // open takes a connection.
 func (a *sessionActor) open(m *opened) {
 	s := a.s
-	var log []rpc.Message
+	log := a.log
+	a.log = nil
 	if a.link != nil {
 		if m.dialed || s.confirmed.Load() {
 			m.conn.Close()
@@ -204,11 +214,26 @@ func (a *sessionActor) stopLink() {
 	a.link = nil
 }
 
+// awaitTheirs: the peer, whose id is the lower one, has hung up on a connection that we made before it sent
+// anything. Both may have dialed at once, and then its own connection is on the way: the session goes back to
+// dialing, keeps what it had sent, and tries again after a while in case it is not.
+func (a *sessionActor) awaitTheirs() {
+	a.log = a.link.log
+	a.stopLink()
+	a.s.hello.Store(nil)
+	a.redials++
+	a.s.vat.redial(a.s, redialAfter<<a.redials)
+}
+
 func (a *sessionActor) linkClosed(m *linkClosed) {
 	if m.l != a.link {
 		return
 	}
 	s := a.s
+	if errors.Is(m.err, io.EOF) && s.dialed && !s.confirmed.Load() && s.vat.ID() > s.peer && a.redials < maxRedials {
+		a.awaitTheirs()
+		return
+	}
 	var bad *transport.FrameError
 	if errors.As(m.err, &bad) {
 		a.close(disconnected("%s sent what is no message: %v", s.peer.Short(), m.err), failed("%v", m.err))

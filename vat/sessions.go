@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -118,6 +119,25 @@ func (v *Vat) dial(s *session) {
 		return
 	}
 	s.wake()
+}
+
+// redial dials again after a while, unless the session has a connection by then.
+func (v *Vat) redial(s *session, after time.Duration) {
+	v.goroutines.Add(1)
+	go func() {
+		timer := time.NewTimer(after)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-s.done:
+		case <-v.ctx.Done():
+		}
+		if s.hello.Load() != nil || s.end.Load() != nil {
+			v.goroutines.Done()
+			return
+		}
+		v.dial(s)
+	}()
 }
 
 // serve takes connections until the network is closed.

@@ -168,6 +168,24 @@ func (v *Vat) importOf(c capnp.Client) (*importRef, bool) {
 	return nil, false
 }
 
+// importRoad is the import where a road leads to, through promises of ours that have resolved, and those; nil if
+// to none.
+func importRoad(to road) (_ *importRef, by []*promise) {
+	for {
+		switch x := to.(type) {
+		case *importRef:
+			return x, by
+		case *reference:
+			to = x.roadNow()
+		case *promise:
+			to, by = nil, append(by, x)
+			x.visit(func(s *promiseState) { to = s.to.road })
+		default:
+			return nil, nil
+		}
+	}
+}
+
 // throughQueue is a client for the object of p by way of its queue, for local callers whose calls may be
 // waiting there.
 func (v *Vat) throughQueue(o *object, p pin) capnp.Client {

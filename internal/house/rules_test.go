@@ -63,18 +63,20 @@ var worldly = map[string]string{
 // the world: the names of worldly, and "goroutine" for go statements, channels and select. Every other file of
 // the package is protocol, and touches nothing of it.
 var mayTouch = map[string][]string{
-	"adopt.go":         {"goroutine"}, // waits for a promise of go-capnp's
-	"cells.go":         {"actor"},     // table entries as actors
-	"config.go":        {"time"},      // durations of limits
-	"object.go":        {"actor"},     // the actor in front of a hook
-	"promise.go":       {"actor"},     // the actor around its state
-	"provisions.go":    {"actor"},     // the actor around the pure type
+	"adopt.go":         {"goroutine"},                // waits for a promise of go-capnp's
+	"cells.go":         {"actor"},                    // table entries as actors
+	"config.go":        {"time"},                     // durations of limits
+	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
+	"object.go":        {"actor"},                    // the actor in front of a hook
+	"promise.go":       {"actor"},                    // the actor around its state
+	"provisions.go":    {"actor"},                    // the actor around the pure type
 	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
-	"sessions.go":      {"actor", "net", "goroutine"},
+	"sessions.go":      {"actor", "net", "time", "goroutine"},
 	"spawn.go":         {"goroutine"}, // what a vat does when it fails
-	"watch.go":         {"goroutine"}, // waits for what breaks
 	"tree.go":          {"goroutine"}, // waits for the turn that answers
+	"twoparty.go":      {"net", "time", "goroutine"},
 	"vat.go":           {"actor", "time", "chance", "goroutine"},
+	"watch.go":         {"goroutine"}, // waits for what breaks
 }
 
 // purity checks a file of package vat against mayTouch.
