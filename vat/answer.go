@@ -66,7 +66,7 @@ func (s *session) onCall(c rpc.Call) error {
 	}
 	ctx, cancel := context.WithCancel(s.vat.ctx)
 	ref.cancel = cancel
-	table := params.Message().CapTable()
+	table := c.Message().CapTable() // not that of params, which may be null
 	x := &call{
 		vat:     s.vat,
 		ctx:     ctx,

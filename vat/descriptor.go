@@ -143,6 +143,9 @@ func (s *session) readPayload(p rpc.Payload, client func(i int, d rpc.CapDescrip
 	if err != nil {
 		return fault("unreadable capability table: %v", err)
 	}
+	if list.Len() == 0 {
+		return nil // and perhaps no payload: there may be no message either
+	}
 	table := p.Message().CapTable()
 	for i := range list.Len() {
 		c, err := client(i, list.At(i))
@@ -206,6 +209,9 @@ func (s *session) ownAnswer(d rpc.CapDescriptor) (capnp.Client, error) {
 // readResult makes a result of a payload. What was pipelined on the question may still be under way to the
 // peer: a capability that is not the peer's own comes behind an embargo then.
 func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.PipelineOp) (result, error) {
+	if !p.IsValid() {
+		return result{}, nil // a null payload: results without fields, as go-capnp sends them
+	}
 	content, err := p.Content()
 	if err != nil {
 		return result{}, fault("unreadable results: %v", err)
