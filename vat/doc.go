@@ -40,7 +40,7 @@
 // As in go-capnp: who has a capnp.Client releases it, once; AddRef makes one more. Besides:
 //
 //   - [Config].Network and Config.Bootstrap are the vat's once [New] has succeeded; Close lets go of both.
-//   - [Vat.Bootstrap] and NewPromise give their client to the caller; a Resolver's Fulfill takes the
+//   - [Vat.Bootstrap], NewPromise and [Spawn] give their client to the caller; a Resolver's Fulfill takes the
 //     reference that it is given.
 //   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer. Releasing before
 //     the results are here cancels the call, unless another is pipelined on it.
@@ -74,6 +74,7 @@
 // All methods of a [Vat] may be called from any goroutine, and from methods of objects. Config.Tap runs within
 // turns and Directory within calls: they must not block, nor call into the vat. Methods of objects run on
 // goroutines of go-capnp's servers, and may block; hooks (capnp.ClientHook) of one's own have a goroutine each.
+// A method that panics ends the process, unless its object was made by [Spawn], which supervises it.
 // Close waits for every goroutine of the vat's, and not for methods of objects.
 //
 // # What a vat does not do yet
