@@ -31,12 +31,16 @@ func (s *session) onProvide(p rpc.Provide) error {
 	}
 	key := provisionKey{s.peer, *n}
 	s.emit(do(func() {
+		again := false
 		pr, err := s.vat.provision(key, func(x *provision) []outcome {
-			if x.known {
-				return []outcome{{ref, result{err: failed("a nonce was used for two provisions")}}}
+			if again = x.known; again {
+				return nil
 			}
 			return append(x.name(recipient, ref), x.offer(result{cap: &to, release: to.free})...)
 		})
+		if again {
+			err = failed("a nonce was used for two provisions")
+		}
 		if err != nil {
 			s.vat.freeLater(&to)
 			ref.settle(result{err: err})

@@ -59,12 +59,16 @@ func (s *session) keepFor(c rpc.Call, ref *answerRef) error {
 	for i := range kept {
 		k := &ref.kept[i]
 		s.emit(do(func() {
+			again := false
 			p, err := s.vat.provision(provisionKey{s.peer, k.nonce}, func(x *provision) []outcome {
-				if x.known {
+				if again = x.known; again {
 					return nil
 				}
 				return x.name(recipient, nil)
 			})
+			if again {
+				err = failed("a nonce was used for two provisions")
+			}
 			if err != nil {
 				s.vat.log.Warn("results cannot be kept", "peer", s.peer.Short(), "err", err)
 				return
