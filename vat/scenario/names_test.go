@@ -266,18 +266,19 @@ func (n *narrator) embargo(on link, l trace.Line) string {
 func (n *narrator) content(m rpc.Message) []string {
 	var p rpc.Payload
 	var err error
-	if m.Which() == rpc.Message_Which_call {
+	switch m.Which() {
+	case rpc.Message_Which_call:
 		var c rpc.Call
 		if c, err = m.Call(); err == nil {
 			p, err = c.Params()
 		}
-	} else {
+	case rpc.Message_Which_return:
 		var r rpc.Return
-		if r, err = m.Return(); err == nil {
+		if r, err = m.Return(); err == nil && r.Which() == rpc.Return_Which_results {
 			p, err = r.Results()
 		}
 	}
-	if err != nil {
+	if err != nil || !p.IsValid() {
 		return nil
 	}
 	content, err := p.Content()

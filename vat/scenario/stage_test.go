@@ -33,6 +33,7 @@ type stage struct {
 	mark    int      // into log
 	pending []string // observed, and not written out
 	quiet   bool     // what is seen is not to be written out
+	after   []func() // run by close, before the vats end
 }
 
 // line is a message as a line.
@@ -258,9 +259,15 @@ func (st *stage) end() {
 	}
 }
 
+// atEnd has f run when the stage closes, before the vats end.
+func (st *stage) atEnd(f func()) { st.after = append(st.after, f) }
+
 // close ends the vats, whatever state they are in.
 func (st *stage) close() {
 	st.wire.openAll()
+	for _, f := range st.after {
+		f()
+	}
 	for _, m := range st.members {
 		m.letGo(func() {})
 		if err := m.v.Close(); err != nil {
