@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"sync"
 	"testing"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 	"go.uber.org/goleak"
 
 	"github.com/vatwork/vatwork/transport"
@@ -59,13 +61,32 @@ type cluster struct {
 	byName  map[string]*Vat
 	objects map[string]*probe // the bootstraps
 	locals  map[string]testapi.Probe
-	dirty   bool // tables are not expected to be empty in the end
+
+	mu    sync.Mutex
+	heard map[message]int // how often each kind of message was sent and received
+
+	dirty bool // tables are not expected to be empty in the end
+}
+
+// message is a kind of message, as one vat sent it to another, or got it.
+type message struct {
+	at   string
+	out  bool
+	peer string
+	kind rpc.Message_Which
+}
+
+// count is how often messages of a kind were sent or received.
+func (c *cluster) count(m message) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.heard[m]
 }
 
 // newCluster starts vats that offer a probe each.
 func newCluster(t *testing.T, names ...string) *cluster {
 	c := &cluster{t: t, memory: transport.NewMemory(), byName: map[string]*Vat{},
-		objects: map[string]*probe{}, locals: map[string]testapi.Probe{}}
+		objects: map[string]*probe{}, locals: map[string]testapi.Probe{}, heard: map[message]int{}}
 	t.Cleanup(c.close)
 	for _, name := range names {
 		c.start(name, nil)
@@ -78,7 +99,11 @@ func (c *cluster) start(name string, with func(*Config, *transport.Config)) *Vat
 	c.t.Helper()
 	p, client := newProbe(name)
 	local := client.AddRef()
-	cfg := Config{Directory: c.memory, Bootstrap: capnp.Client(client)}
+	cfg := Config{Directory: c.memory, Bootstrap: capnp.Client(client), Tap: func(e TapEvent) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.heard[message{name, e.Out, e.Peer.Name, e.Message.Which()}]++
+	}}
 	tcfg := transport.Config{Name: name}
 	if with != nil {
 		with(&cfg, &tcfg)
@@ -111,8 +136,10 @@ func (c *cluster) bootstrap(at, of string) testapi.Probe {
 func (c *cluster) ready(at, of string) testapi.Probe {
 	c.t.Helper()
 	p := c.bootstrap(at, of)
-	if err := p.Resolve(c.t.Context()); err != nil {
-		c.t.Fatal(err)
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	if err := p.Resolve(ctx); err != nil {
+		c.t.Fatalf("bootstrap of %s at %s: %v\n%s", of, at, err, c.trees())
 	}
 	return p
 }
