@@ -41,10 +41,13 @@ func (a *sessionActor) refuse(m any) {
 	case *toEmbargo:
 		m.parcel.reject(why)
 	case *askBootstrap:
+		m.q.end(why)
 		m.at.breakWith(why)
 	case *askAccept:
+		m.q.end(why)
 		m.at.breakWith(s.acceptError(why))
 	case *askProvide:
+		m.q.end(why)
 		m.target.drop()
 	case *forwardedAnswer:
 		m.q.drop()
