@@ -69,6 +69,9 @@ func (st *stage) act(m *member, words []string) error {
 		return st.drop(m, args)
 	case "cancel":
 		return m.cancel(args[0])
+	case "close":
+		st.wire.openLinks(m.name)
+		return m.v.Close()
 	case "end":
 		peer, err := st.member(args[0])
 		if err == nil {

@@ -208,6 +208,17 @@ func (w *wire) hold(l link, hold bool) {
 	w.held[l] = hold
 }
 
+// openLinks frees the links from the vat called name.
+func (w *wire) openLinks(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for l := range w.held {
+		if l.from == name {
+			w.held[l] = false
+		}
+	}
+}
+
 // openAll lets everything pass, now and from now on.
 func (w *wire) openAll() {
 	w.mu.Lock()
