@@ -22,7 +22,7 @@ import (
 type raw struct {
 	t    *testing.T
 	name string
-	conn transport.Conn
+	conn transport.Conn // nil: nobody has come yet
 
 	mu    sync.Mutex
 	heard []string
@@ -41,6 +41,30 @@ func (st *stage) dialRaw(name, to string) *raw {
 	st.atEnd(func() {
 		r.hangUp()
 		network.Close()
+	})
+	return r
+}
+
+// expectRaw is a raw peer that waits for a vat to connect. It hangs up at the end of the test.
+func (st *stage) expectRaw(name string, features transport.Features) *raw {
+	st.t.Helper()
+	network := must(st.memory.Vat(name, transport.Config{Name: name, Features: features}))
+	r := &raw{t: st.t, name: name, done: make(chan struct{})}
+	go func() {
+		conn, err := network.Accept()
+		if err != nil {
+			close(r.done) // nobody came
+			return
+		}
+		r.conn = conn
+		r.listen()
+	}()
+	st.atEnd(func() {
+		network.Close()
+		if r.conn != nil {
+			r.conn.Close()
+		}
+		<-r.done
 	})
 	return r
 }
@@ -95,7 +119,16 @@ func rawLine(msg *capnp.Message) string {
 		w = append(w, l.Which)
 	}
 	if l.Context != "" {
-		w = append(w, l.Context+"="+l.Embargo)
+		w = append(w, l.Context)
+	}
+	if l.Introducer != "" {
+		w = append(w, "from="+l.Introducer)
+	}
+	if l.Recipient != "" {
+		w = append(w, "to="+l.Recipient)
+	}
+	if l.Embargo != "" {
+		w = append(w, "embargo="+l.Embargo)
 	}
 	if m.Which() == rpc.Message_Which_unimplemented {
 		if inner, err := m.Unimplemented(); err == nil {
@@ -125,6 +158,14 @@ func (r *raw) send(build func(rpc.Message)) {
 func (r *raw) want(lines ...string) {
 	r.t.Helper()
 	r.compare(r.hear(), lines)
+}
+
+// wantExactly is want for whole lines.
+func (r *raw) wantExactly(lines ...string) {
+	r.t.Helper()
+	if heard := r.hear(); !slices.Equal(heard, lines) {
+		r.t.Fatalf("%s heard\n\t%s\nwant\n\t%s", r.name, strings.Join(heard, "\n\t"), strings.Join(lines, "\n\t"))
+	}
 }
 
 // wantInAnyOrder is want for what goroutines of the vat send side by side.
@@ -256,17 +297,54 @@ func receiverHosted(id uint32) func(rpc.CapDescriptor) {
 	return func(d rpc.CapDescriptor) { d.SetReceiverHosted(id) }
 }
 
+// thirdParty is a capability that the vat called host has for the recipient of the message.
+func thirdParty(host, nonce string, vine uint32) func(rpc.CapDescriptor) {
+	return func(d rpc.CapDescriptor) {
+		third := must(d.NewThirdPartyHosted())
+		third.SetVineId(vine)
+		contact := must(transport.NewToContact(third.Segment()))
+		encode(plainID(host), must(contact.NewHost()))
+		check(contact.SetNonce([]byte(nonce)))
+		check(third.SetId(contact.ToPtr()))
+	}
+}
+
 func receiverAnswer(id uint32) func(rpc.CapDescriptor) {
 	return func(d rpc.CapDescriptor) { must(d.NewReceiverAnswer()).SetQuestionId(id) }
 }
 
-// ret returns results.
+// ret returns results. The capabilities in the parameters are to be released by hand.
 func (r *raw) ret(id uint32, text string, caps ...func(rpc.CapDescriptor)) {
 	r.t.Helper()
 	r.send(func(m rpc.Message) {
 		x := must(m.NewReturn())
 		x.SetAnswerId(id)
+		x.SetReleaseParamCaps(false)
 		writePayload(must(x.NewResults()), text, caps)
+	})
+}
+
+// give returns a capability: to a Bootstrap or an Accept.
+func (r *raw) give(id uint32, describe func(rpc.CapDescriptor)) {
+	r.t.Helper()
+	r.send(func(m rpc.Message) {
+		x := must(m.NewReturn())
+		x.SetAnswerId(id)
+		x.SetReleaseParamCaps(false)
+		p := must(x.NewResults())
+		describe(must(p.NewCapTable(1)).At(0))
+		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
+	})
+}
+
+// fail returns an exception.
+func (r *raw) fail(id uint32, reason string) {
+	r.t.Helper()
+	r.send(func(m rpc.Message) {
+		x := must(m.NewReturn())
+		x.SetAnswerId(id)
+		x.SetReleaseParamCaps(false)
+		check(must(x.NewException()).SetReason(reason))
 	})
 }
 
