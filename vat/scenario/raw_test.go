@@ -141,6 +141,7 @@ func rawLine(msg *capnp.Message) string {
 func (r *raw) hangUp() {
 	r.conn.Close()
 	<-r.done
+	synctest.Wait()
 }
 
 // send sends a message that build fills.
