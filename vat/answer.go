@@ -21,8 +21,11 @@ type answer struct {
 	hasParams bool     // there were capabilities in the parameters
 	results   []uint32 // exports that went out in the results
 	feeds     []feed   // promises of ours that stand for parts of the results
-	provides  *provisionRef
-	accepts   *provisionRef
+
+	yourself bool         // its results are for a question of ours, not for the peer
+	taker    *questionRef // that question, once known
+	provides *provisionRef
+	accepts  *provisionRef
 }
 
 // newAnswer makes the entry for a message that introduces a question.
@@ -44,10 +47,6 @@ func (s *session) onCall(c rpc.Call) error {
 	if err != nil {
 		return err
 	}
-	if c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_yourself {
-		s.send(msgUnimplemented(callMessage(c)))
-		return nil
-	}
 	params, err := c.Params()
 	if err != nil {
 		return fault("unreadable parameters: %v", err)
@@ -56,7 +55,7 @@ func (s *session) onCall(c rpc.Call) error {
 	if err != nil {
 		return fault("unreadable parameters: %v", err)
 	}
-	entry := &answer{hasParams: params.HasCapTable()}
+	entry := &answer{hasParams: params.HasCapTable(), yourself: wantsKept(c)}
 	ref, err := s.newAnswer(c.QuestionId(), entry)
 	if err != nil {
 		return err
@@ -89,10 +88,6 @@ func (s *session) onCall(c rpc.Call) error {
 	}
 	s.deliverCall(to, x)
 	return nil
-}
-
-func callMessage(c rpc.Call) rpc.Message {
-	return must(rpc.ReadRootMessage(c.Message()))
 }
 
 // deliverCall puts a call of the peer's on its road, after answering it if it may be answered early.
@@ -195,10 +190,16 @@ func (s *session) settleAnswer(id uint32, res result) {
 		m, r := msgReturn(id)
 		r.SetCanceled()
 		s.returnMessage(id, m, r)
+	case a.yourself:
+		s.returnElsewhere(id)
 	default:
 		s.sendReturn(id, res)
 	}
 	s.handOn(ds)
+	if a.taker != nil {
+		s.answers.visit(id, func(x *answer) { res = x.share() })
+		check(s.take(a.taker, res))
+	}
 	for _, f := range a.feeds {
 		c := res.clientFor(f.path, pins)
 		s.emit(do(func() { s.vat.later(func() { f.p.resolve(c) }) }))

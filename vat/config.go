@@ -32,6 +32,10 @@ type Config struct {
 	// reference passes to the vat.
 	Bootstrap capnp.Client
 
+	// Serve, if not nil, makes the bootstrap capability with the vat at hand, for example by Spawn. New
+	// calls it before the vat serves its first peer, and fails if it does. Not both Bootstrap and Serve.
+	Serve func(*Vat) (capnp.Client, error)
+
 	// EarlyReturn names the methods that answer with promises, see there.
 	EarlyReturn []EarlyReturn
 
@@ -109,6 +113,9 @@ func fill[T int | time.Duration](field *T, value T) {
 func (c Config) validate() error {
 	if c.Network == nil {
 		return errors.New("vat: Config.Network is nil: give it one, for example transport.ListenTLS")
+	}
+	if c.Bootstrap.IsValid() && c.Serve != nil {
+		return errors.New("vat: Config has both Bootstrap and Serve: give it one")
 	}
 	l := c.Limits
 	for _, n := range []int{l.Questions, l.Answers, l.Imports, l.Pipelined, l.Provisions, l.TwoParty, int(l.Dial), int(l.Handoff)} {

@@ -216,15 +216,7 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, fault("unreadable results: %v", err)
 	}
-	paths := map[int][]capnp.PipelineOp{}
-	for _, path := range pipelined {
-		at, err := capnp.Transform(content, path)
-		if i := at.Interface(); err == nil && i.IsValid() {
-			if _, ok := paths[int(i.Capability())]; !ok {
-				paths[int(i.Capability())] = append([]capnp.PipelineOp{}, path...)
-			}
-		}
-	}
+	paths := pathsTo(content, pipelined)
 	err = s.readPayload(p, func(i int, d rpc.CapDescriptor) (capnp.Client, error) {
 		path, used := paths[i]
 		switch d.Which() {

@@ -65,6 +65,8 @@ type cluster struct {
 	mu    sync.Mutex
 	heard map[message]int // how often each kind of message was sent and received
 
+	drop  []func() // to do before the tables are looked at
+	once  sync.Once
 	dirty bool // tables are not expected to be empty in the end
 }
 
@@ -87,7 +89,7 @@ func (c *cluster) count(m message) int {
 func newCluster(t *testing.T, names ...string) *cluster {
 	c := &cluster{t: t, memory: transport.NewMemory(), byName: map[string]*Vat{},
 		objects: map[string]*probe{}, locals: map[string]testapi.Probe{}, heard: map[message]int{}}
-	t.Cleanup(c.close)
+	t.Cleanup(c.shut)
 	for _, name := range names {
 		c.start(name, nil)
 	}
@@ -128,7 +130,7 @@ func (c *cluster) link(from, to string) *transport.Link { return c.memory.Link(i
 // bootstrap is the probe of another vat. It is released at the end of the test, if not before.
 func (c *cluster) bootstrap(at, of string) testapi.Probe {
 	p := testapi.Probe(c.byName[at].Bootstrap(context.Background(), id(of)))
-	c.t.Cleanup(p.Release)
+	c.atEnd(p.Release)
 	return p
 }
 
@@ -168,6 +170,9 @@ func (c *cluster) settle() {
 }
 
 func (c *cluster) close() {
+	for _, f := range c.drop {
+		f()
+	}
 	if !c.dirty && !c.t.Failed() {
 		c.settle()
 	}
@@ -180,6 +185,12 @@ func (c *cluster) close() {
 		}
 	}
 }
+
+// shut ends the cluster before its test is over.
+func (c *cluster) shut() { c.once.Do(c.close) }
+
+// atEnd has f run before the tables are looked at.
+func (c *cluster) atEnd(f func()) { c.drop = append(c.drop, f) }
 
 // session is the open session of one vat with another.
 func (c *cluster) session(at, with string) *session {

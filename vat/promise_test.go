@@ -24,7 +24,7 @@ func (c *cluster) keep(at string, x testapi.Probe) {
 	if err := keepOn(c.t.Context(), c.locals[at], x); err != nil {
 		c.t.Fatal(err)
 	}
-	c.t.Cleanup(func() { c.objects[at].letGo() })
+	c.atEnd(c.objects[at].letGo)
 }
 
 // letGo has p hold nothing.

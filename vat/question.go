@@ -27,6 +27,7 @@ type question struct {
 	dropped   bool // nobody holds it
 	kept      bool // its results went to a third party
 	noFinish  bool // the peer needs no Finish
+	taking    bool // a Return said whose results it is to take, and they are not here
 	inFlight  int  // pipelined on it, and not returned
 	on        *questionRef
 	params    []uint32 // exports that went out in its parameters

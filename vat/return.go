@@ -11,12 +11,15 @@ func (s *session) onReturn(r rpc.Return) error {
 	var params []uint32
 	var pipelined [][]capnp.PipelineOp
 	var q *questionRef
-	kept := false
+	kept, taking := false, false
 	if !s.questions.visit(id, func(x *question) {
-		params, pipelined, kept, q = x.params, x.pipelined, x.kept, x.ref
+		params, pipelined, kept, q, taking = x.params, x.pipelined, x.kept, x.ref, x.taking
 		x.noFinish = r.NoFinishNeeded()
 	}) {
 		return fault("Return for question %d, which was not asked", id)
+	}
+	if taking {
+		return fault("second Return for question %d", id)
 	}
 	if r.ReleaseParamCaps() {
 		for _, e := range params {
@@ -38,6 +41,8 @@ func (s *session) onReturn(r rpc.Return) error {
 		return decoded(func(e rpc.Exception) error {
 			return s.returned(id, result{err: exception(e)}, false)
 		}, r.Exception)
+	case rpc.Return_Which_takeFromOtherQuestion:
+		return s.takeFrom(id, q, r.TakeFromOtherQuestion())
 	case rpc.Return_Which_canceled:
 		return s.returned(id, result{err: errCanceled}, false)
 	case rpc.Return_Which_resultsSentElsewhere:

@@ -216,3 +216,48 @@ func TestCanceledWhileItRuns(t *testing.T) {
 		t.Errorf("canceled call got %v", err)
 	}
 }
+
+func TestServeMakesTheBootstrap(t *testing.T) {
+	memory := transport.NewMemory()
+	hostNet, err := memory.Vat("host", transport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var shut atomic.Int32
+	host, err := vat.New(vat.Config{Network: hostNet, Serve: func(v *vat.Vat) (capnp.Client, error) {
+		c, err := vat.Spawn[greeting.Greeter](v, greeting.Greeter_Methods, func() greeting.Greeter_Server {
+			return &moody{instance: 1, shut: &shut}
+		}, vat.Named("bootstrap"))
+		return capnp.Client(c), err
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer host.Close()
+	guestNet, err := memory.Vat("guest", transport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	guest, err := vat.New(vat.Config{Network: guestNet, Directory: memory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close()
+	c := greeting.Greeter(guest.Bootstrap(context.Background(), host.ID()))
+	defer c.Release()
+	told := guest.Watch(context.Background(), capnp.Client(c))
+	get, release := greet(c, "boom")
+	defer release()
+	if _, err := get(); err == nil || !strings.Contains(err.Error(), "moody went boom") {
+		t.Errorf("remote call that panics got %v", err)
+	}
+	get, release = greet(c, "again")
+	defer release()
+	if got, err := get(); err != nil || got != "again from 1" {
+		t.Errorf("after the restart: %q, %v", got, err)
+	}
+	host.Close()
+	if why := <-told; why == nil {
+		t.Error("the watcher was not told that the node is gone")
+	}
+}

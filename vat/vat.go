@@ -52,6 +52,7 @@ type Vat struct {
 	refusals int // guests that are being told that there is none
 	closed   bool
 	failure  error // escalated by an object
+	finished latch // Close is through
 }
 
 // New starts a vat. It serves peers that connect until Close.
@@ -75,6 +76,7 @@ func New(cfg Config) (*Vat, error) {
 		sessions:  map[transport.VatID]*session{},
 		ending:    map[*session]chan struct{}{},
 		objects:   map[*spawned]struct{}{},
+		finished:  make(latch),
 	}
 	for _, e := range cfg.EarlyReturn {
 		v.early[methodID{e.Interface, e.Method}] = e.Caps
@@ -92,6 +94,12 @@ func New(cfg Config) (*Vat, error) {
 		return nil, fmt.Errorf("vat: %w", err)
 	}
 	v.root = root
+	if cfg.Serve != nil {
+		if v.bootstrap, err = cfg.Serve(v); err != nil {
+			v.shutDown()
+			return nil, fmt.Errorf("vat: Config.Serve: %w", err)
+		}
+	}
 	v.goroutines.Add(1)
 	go v.serve()
 	return v, nil
@@ -245,24 +253,31 @@ func (v *Vat) endObjects() {
 // that are inside objects' methods. Idempotent.
 func (v *Vat) Close() error {
 	v.mu.Lock()
-	if v.closed {
-		v.mu.Unlock()
-		v.goroutines.Wait()
+	first := !v.closed
+	v.closed = true
+	v.mu.Unlock()
+	if !first {
+		<-v.finished
 		return nil
 	}
-	v.closed = true
-	var all []*session
-	var ended []chan struct{}
-	for s, done := range v.ending {
-		all, ended = append(all, s), append(ended, done)
-	}
-	v.mu.Unlock()
 	v.cancel()
 	err := v.network.Close()
-	for _, s := range all {
+	v.shutDown()
+	return err
+}
+
+// shutDown ends the sessions and all that is left after them.
+func (v *Vat) shutDown() {
+	defer close(v.finished)
+	v.cancel()
+	v.mu.Lock()
+	v.closed = true
+	ending := maps.Clone(v.ending)
+	v.mu.Unlock()
+	for s := range ending {
 		s.tell(&endSession{disconnected("the vat %s is closing", v.ID().Short())})
 	}
-	for _, done := range ended {
+	for _, done := range ending {
 		<-done
 	}
 	v.goroutines.Wait()
@@ -272,5 +287,4 @@ func (v *Vat) Close() error {
 	_ = v.system.Root.StopFuture(v.root).Wait()
 	v.worker.Wait()
 	v.system.Shutdown()
-	return err
 }

@@ -21,6 +21,7 @@ import (
 //	must VAT.CALL pending | returned [TEXT] | failed TYPE [PART OF THE REASON]
 //	must sent LINK WORD ...              since the last mark, a message with these words in this order
 //	must unsent LINK [WORD ...]          no such message
+//	must all ordered                     each object ran "creek KEY N" with N growing, for each KEY
 //	must empty VAT                       its tables are
 func (st *stage) must(args []string) error {
 	if len(args) < 2 {
@@ -29,6 +30,8 @@ func (st *stage) must(args []string) error {
 	switch args[0] {
 	case "sent", "unsent":
 		return st.mustSend(args[0] == "sent", args[1], args[2:])
+	case "all":
+		return st.mustBeOrdered()
 	case "empty":
 		m, err := st.member(args[1])
 		if err != nil {
@@ -87,6 +90,29 @@ func (st *stage) mustObject(object, verb, want string) error {
 		}
 	default:
 		return fmt.Errorf("must %s: unknown verb", verb)
+	}
+	return nil
+}
+
+// mustBeOrdered checks the order of the calls on each reference, which is what KEY stands for.
+func (st *stage) mustBeOrdered() error {
+	for _, m := range st.members {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		for object, ran := range m.ran {
+			last := map[string]int{}
+			for _, call := range ran {
+				var key string
+				var n int
+				if _, err := fmt.Sscanf(call, "creek %s %d", &key, &n); err != nil {
+					continue
+				}
+				if n <= last[key] {
+					return fmt.Errorf("%s ran %q", object, ran)
+				}
+				last[key] = n
+			}
+		}
 	}
 	return nil
 }

@@ -1,0 +1,98 @@
+package vat
+
+import (
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+)
+
+// A call that we made may come back to us: the peer's object makes a tail call to one of ours. Then the peer asks
+// us to keep the results (Call.sendResultsTo.yourself), and returns our call with "take from other question":
+// the results of that one. We never ask for it ourselves: calls of ours that come back go by
+// references.
+
+// takeFrom obeys Return.takeFromOtherQuestion: "the results of that other call should be used as the results
+// here. takeFromOtherQuestion can only used once per question."
+func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
+	known, settled := false, false
+	var res result
+	s.answers.visit(other, func(a *answer) {
+		if known = a.yourself && a.taker == nil; !known {
+			return
+		}
+		a.taker = q
+		if settled = a.pipe.res != nil; settled {
+			res = a.share()
+		}
+	})
+	if !known {
+		return fault("Return of question %d with the results of call %d, which are not kept or were taken", id, other)
+	}
+	s.questions.visit(id, func(x *question) { x.taking = true })
+	if settled {
+		return s.take(q, res)
+	}
+	return nil
+}
+
+// share makes the results of the answer those of a question too: they are freed when both are done with them.
+func (a *answer) share() result {
+	res := *a.pipe.res
+	if free := res.release; free != nil {
+		var holders atomic.Int32
+		holders.Store(2)
+		res.release = func() {
+			if holders.Add(-1) == 0 {
+				free()
+			}
+		}
+		a.pipe.res = &res
+	}
+	return res
+}
+
+// take gives a question the results that it was told to take. What is pipelined on it may still be under way to
+// the peer and back, so the capabilities in question come behind an embargo.
+func (s *session) take(q *questionRef, res result) error {
+	if q.gone != nil {
+		s.emit(do(func() { s.vat.later(res.free) }))
+		return nil
+	}
+	var pipelined [][]capnp.PipelineOp
+	s.questions.visit(q.id, func(x *question) { pipelined, x.taking = x.pipelined, false })
+	if res.err == nil && res.content.Message() != nil {
+		table := res.content.Message().CapTable()
+		for i, path := range pathsTo(res.content, pipelined) {
+			if i < table.Len() {
+				table.Set(capnp.CapabilityID(i), s.embargoResult(table.At(i), q, path))
+			}
+		}
+	}
+	return s.returned(q.id, res, false)
+}
+
+// pathsTo is, for each capability of content that something was pipelined on, one path to it.
+func pathsTo(content capnp.Ptr, pipelined [][]capnp.PipelineOp) map[int][]capnp.PipelineOp {
+	paths := map[int][]capnp.PipelineOp{}
+	for _, path := range pipelined {
+		at, err := capnp.Transform(content, path)
+		if i := at.Interface(); err == nil && i.IsValid() {
+			if _, ok := paths[int(i.Capability())]; !ok {
+				paths[int(i.Capability())] = append([]capnp.PipelineOp{}, path...)
+			}
+		}
+	}
+	return paths
+}
+
+// returnElsewhere is the Return of a call whose results we keep for ourselves.
+func (s *session) returnElsewhere(id uint32) {
+	m, r := msgReturn(id)
+	r.SetResultsSentElsewhere()
+	s.returnMessage(id, m, r)
+}
+
+func wantsKept(c rpc.Call) bool {
+	return c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_yourself
+}
