@@ -129,7 +129,7 @@ func (c *cluster) promised(at, of string, x testapi.Probe) testapi.Probe {
 func TestOrderWhileAReferenceResolves(t *testing.T) {
 	for name, resolve := range resolutions {
 		t.Run(name, func(t *testing.T) {
-			for range loops(10) {
+			for range loops(4) {
 				testOrder(t, resolve, nil)
 			}
 		})
@@ -167,7 +167,7 @@ func testOrder(t *testing.T, resolve func(*cluster) (testapi.Probe, *probe), hol
 	bob := c.ready("alice", "bob")
 	kept, release := bob.Kept(t.Context(), nil)
 	at := kept.Probe()
-	calls := startCallers(t, at.AddRef, 4, 200)
+	calls := startCallers(t, at.AddRef, 4, 50)
 	to, object := resolve(c)
 	if hold != nil {
 		hold(c).Hold()
@@ -236,7 +236,7 @@ func TestHandoffsInALoop(t *testing.T) {
 
 // A chain of vats: each passes on a promise of the next one's, and they resolve in any order.
 func TestChainOfPromises(t *testing.T) {
-	for range loops(10) {
+	for range loops(4) {
 		c := newCluster(t, "v0", "v1", "v2", "v3", "v4")
 		const last = 4
 		var resolvers [last]capnp.Resolver[testapi.Probe]
