@@ -39,7 +39,8 @@
 //
 // As in go-capnp: who has a capnp.Client releases it, once; AddRef makes one more. Besides:
 //
-//   - [Config].Network and Config.Bootstrap are the vat's once [New] has succeeded; Close lets go of both.
+//   - [Config].Network and Config.Bootstrap, or what Serve returned, are the vat's once [New] has succeeded; Close
+//     lets go of them.
 //   - [Vat.Bootstrap], NewPromise and [Spawn] give their client to the caller; a Resolver's Fulfill takes the
 //     reference that it is given.
 //   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer. Releasing before

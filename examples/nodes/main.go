@@ -33,6 +33,12 @@ func (greeter) Greet(_ context.Context, call greeting.Greeter_greet) error {
 	return results.SetGreeting("Hello, " + name + "!")
 }
 
+// serve makes the bootstrap capability of v: an object that is an actor of v, and starts anew after a panic.
+func serve(v *vat.Vat) (capnp.Client, error) {
+	g, err := vat.Spawn[greeting.Greeter](v, greeting.Greeter_Methods, func() greeting.Greeter_Server { return greeter{} })
+	return capnp.Client(g), err
+}
+
 // A node is a vat and its place in the cluster.
 type node struct {
 	vat    *vat.Vat
@@ -40,8 +46,8 @@ type node struct {
 }
 
 // startNode makes a node that bears name. Its key is in keyFile, and made there on first use. join is the
-// gossip address of any member, and empty for the first one. The bootstrap passes to the node.
-func startNode(ctx context.Context, name, keyFile string, bootstrap capnp.Client, join ...string) (*node, error) {
+// gossip address of any member, and empty for the first one. serve may be nil.
+func startNode(ctx context.Context, name, keyFile string, serve func(*vat.Vat) (capnp.Client, error), join ...string) (*node, error) {
 	key, err := transport.LoadIdentity(keyFile)
 	if err != nil {
 		return nil, err
@@ -63,7 +69,7 @@ func startNode(ctx context.Context, name, keyFile string, bootstrap capnp.Client
 	if err != nil {
 		return nil, errors.Join(err, network.Close())
 	}
-	n.vat, err = vat.New(vat.Config{Network: network, Directory: n.member, Bootstrap: bootstrap})
+	n.vat, err = vat.New(vat.Config{Network: network, Directory: n.member, Serve: serve})
 	if err != nil {
 		return nil, errors.Join(err, n.member.Close(), network.Close())
 	}
@@ -74,12 +80,12 @@ func startNode(ctx context.Context, name, keyFile string, bootstrap capnp.Client
 func (n *node) close() error { return errors.Join(n.vat.Close(), n.member.Close()) }
 
 func run(ctx context.Context, folder string) (err error) {
-	server, err := startNode(ctx, "server", filepath.Join(folder, "server.pem"), capnp.Client(greeting.Greeter_ServerToClient(greeter{})))
+	server, err := startNode(ctx, "server", filepath.Join(folder, "server.pem"), serve)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, server.close()) }()
-	client, err := startNode(ctx, "client", filepath.Join(folder, "client.pem"), capnp.Client{}, server.member.GossipAddr())
+	client, err := startNode(ctx, "client", filepath.Join(folder, "client.pem"), nil, server.member.GossipAddr())
 	if err != nil {
 		return err
 	}
