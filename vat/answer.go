@@ -34,7 +34,7 @@ func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
 		return nil, fault("question %d is asked already", id)
 	}
 	if n := s.vat.limits.Answers; s.answers.len() >= n {
-		return nil, fault("more than %d questions open: Limits.Answers", n)
+		return nil, s.faultLimit("Answers", n)
 	}
 	a.ref = &answerRef{s: s, id: id}
 	s.answers.add(id, a)
@@ -74,6 +74,10 @@ func (s *session) onCall(c rpc.Call) error {
 		ret:     ref,
 		release: func() { table.Reset() },
 	}
+	if err := s.flow.admit(s.vat, x); err != nil {
+		s.emit(do(func() { x.reject(err) }))
+		return nil
+	}
 	if c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_thirdParty {
 		if err := s.keepFor(c, ref); err != nil {
 			return err
@@ -102,7 +106,7 @@ func (s *session) putAnswer(target wireTarget, p parcel) error {
 	now := false
 	if !s.answers.visit(target.id, func(a *answer) {
 		if max := s.vat.limits.Pipelined; len(a.pipe.queue) >= max {
-			d, now = delivery{brokenRoad{overloaded("%d calls wait on one answer: Limits.Pipelined", max)}, p}, true
+			d, now = delivery{brokenRoad{s.vat.beyondLimit("Pipelined", max, "calls that wait on one answer")}, p}, true
 			return
 		}
 		d, now = a.pipe.add(pipelined{target.path, p})
@@ -248,9 +252,15 @@ func (s *session) writeResult(p rpc.Payload, id uint32, res result) error {
 			exports = []uint32{e}
 		}
 	} else {
-		if err := p.SetContent(res.content); err != nil {
+		err := p.SetContent(res.content)
+		if err != nil {
+			err = failed("results cannot be copied: %v", err)
+		} else {
+			err = s.tooLarge(p.Message(), "results")
+		}
+		if err != nil {
 			p.Message().CapTable().Reset()
-			return failed("results cannot be copied: %v", err)
+			return err
 		}
 		exports = s.writeCaps(p, p.Message())
 	}

@@ -64,52 +64,6 @@ type TapEvent struct {
 	Message rpc.Message
 }
 
-// Limits bound the tables of a vat. What would go beyond one is answered with an overloaded exception that
-// names it where a caller can be told, and ends the session with an Abort that does where it cannot.
-type Limits struct {
-	Questions  int           // open, of ours to one peer; 65,536
-	Answers    int           // open, of one peer's; 65,536
-	Imports    int           // held from one peer; 1,048,576
-	Pipelined  int           // calls that wait on one answer; 4,096
-	Provisions int           // open in the vat, kept results included; 65,536
-	TwoParty   int           // peers connected through ServeTwoParty, over all listeners; 1,024
-	Dial       time.Duration // to reach a peer; 10 s
-	Handoff    time.Duration // an Accept waits for its provision; 30 s
-}
-
-// DefaultLimits are those of a Config that names none.
-func DefaultLimits() Limits {
-	return Limits{
-		Questions:  1 << 16,
-		Answers:    1 << 16,
-		Imports:    1 << 20,
-		Pipelined:  1 << 12,
-		Provisions: 1 << 16,
-		TwoParty:   1 << 10,
-		Dial:       10 * time.Second,
-		Handoff:    30 * time.Second,
-	}
-}
-
-func (l Limits) withDefaults() Limits {
-	d := DefaultLimits()
-	fill(&l.Questions, d.Questions)
-	fill(&l.Answers, d.Answers)
-	fill(&l.Imports, d.Imports)
-	fill(&l.Pipelined, d.Pipelined)
-	fill(&l.Provisions, d.Provisions)
-	fill(&l.TwoParty, d.TwoParty)
-	fill(&l.Dial, d.Dial)
-	fill(&l.Handoff, d.Handoff)
-	return l
-}
-
-func fill[T int | time.Duration](field *T, value T) {
-	if *field == 0 {
-		*field = value
-	}
-}
-
 func (c Config) validate() error {
 	if c.Network == nil {
 		return errors.New("vat: Config.Network is nil: give it one, for example transport.ListenTLS")
@@ -117,11 +71,8 @@ func (c Config) validate() error {
 	if c.Bootstrap.IsValid() && c.Serve != nil {
 		return errors.New("vat: Config has both Bootstrap and Serve: give it one")
 	}
-	l := c.Limits
-	for _, n := range []int{l.Questions, l.Answers, l.Imports, l.Pipelined, l.Provisions, l.TwoParty, int(l.Dial), int(l.Handoff)} {
-		if n < 0 {
-			return fmt.Errorf("vat: Config.Limits has a negative field: %+v", l)
-		}
+	if err := c.Limits.validate(); err != nil {
+		return err
 	}
 	for i, e := range c.EarlyReturn {
 		if len(e.Caps) == 0 {

@@ -3,6 +3,7 @@ package vat
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"capnproto.org/go/capnp/v3/exc"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
@@ -20,6 +21,12 @@ func (f *protocolFault) Error() string { return f.reason }
 
 func fault(format string, args ...any) error {
 	return &protocolFault{fmt.Sprintf(format, args...)}
+}
+
+// faultLimit is the fault of a peer that goes beyond the limit of that name, and counts it.
+func (s *session) faultLimit(name string, limit int) error {
+	s.vat.exceeded(name)
+	return fault("Limits.%s allows %d", name, limit)
 }
 
 func failed(format string, args ...any) error {
@@ -40,10 +47,18 @@ func unimplemented(format string, args ...any) error {
 
 var errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
 
+// maxReason is the most that goes out of the text of an error. The rest is cut off: an error that is too large for
+// a message could not be told at all.
+const maxReason = 16 << 10
+
 // setException writes err with the type that it has.
 func setException(e rpc.Exception, err error) error {
 	e.SetType(rpc.Exception_Type(exc.TypeOf(err)))
-	return e.SetReason(err.Error())
+	reason := err.Error()
+	if len(reason) > maxReason {
+		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
+	}
+	return e.SetReason(reason)
 }
 
 // exception reads what a peer sent. Its text is the peer's, unchanged: nothing is added on the way.

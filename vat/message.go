@@ -11,6 +11,22 @@ func newMessage() rpc.Message {
 	return must(rpc.NewRootMessage(seg))
 }
 
+// descriptorBytes is set aside for the descriptor of each capability: a contact with a few addresses.
+const descriptorBytes = 512
+
+// tooLarge says why m, which has all but the descriptors of its capabilities, cannot be sent; nil if it can.
+func (s *session) tooLarge(m *capnp.Message, what string) error {
+	size, err := m.TotalSize()
+	if err != nil {
+		return failed("%s without a size: %v", what, err)
+	}
+	size += uint64(1+m.CapTable().Len()) * descriptorBytes
+	if limit := s.vat.limits.MessageBytes; size > uint64(limit) {
+		return failed("%s of %d bytes are too large for a message, of which %d may be used: Limits.MessageBytes", what, size, limit)
+	}
+	return nil
+}
+
 // must is for building our own messages: allocating in a message of ours fails only by a mistake of ours,
 // for which the turn fails and the session ends.
 func must[T any](v T, err error) T {

@@ -14,7 +14,9 @@ import (
 // A probe is an object of the tests.
 type probe struct {
 	name string
-	down chan struct{} // closed with the last reference
+	// blowUp is how much longer the results of echo are than its arguments. Not to be changed while calls run.
+	blowUp int
+	down   chan struct{} // closed with the last reference
 	// entered gets one for each call of wait that has begun, let lets one return.
 	entered chan struct{}
 	let     chan struct{}
@@ -93,7 +95,7 @@ func (p *probe) Echo(_ context.Context, c testapi.Probe_echo) error {
 	if err != nil {
 		return err
 	}
-	return res.SetData(data)
+	return res.SetData(append(slices.Clone(data), make([]byte, p.blowUp)...))
 }
 
 func (p *probe) Self(_ context.Context, c testapi.Probe_self) error {

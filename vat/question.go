@@ -48,7 +48,7 @@ func (s *session) ask(q *questionRef, entry *question) uint32 {
 // questionRoom says why no further question can be asked, if so.
 func (s *session) questionRoom() error {
 	if n := s.vat.limits.Questions; s.questions.len() >= n {
-		return overloaded("%d questions to %s are open: Limits.Questions", n, s.peer.Short())
+		return s.vat.beyondLimit("Questions", n, "questions to "+s.peer.Short())
 	}
 	return nil
 }
@@ -129,11 +129,16 @@ func (s *session) buildCall(target wireTarget, c *call) (rpc.Message, rpc.Call, 
 	call.SetInterfaceId(c.method.InterfaceID)
 	call.SetMethodId(c.method.MethodID)
 	payload := must(call.NewParams())
-	if err := payload.SetContent(c.args.ToPtr()); err != nil {
-		m.Message().CapTable().Reset()
-		return m, call, failed("parameters cannot be copied: %v", err)
+	err := payload.SetContent(c.args.ToPtr())
+	if err != nil {
+		err = failed("parameters cannot be copied: %v", err)
+	} else {
+		err = s.tooLarge(m.Message(), "parameters")
 	}
-	return m, call, nil
+	if err != nil {
+		m.Message().CapTable().Reset()
+	}
+	return m, call, err
 }
 
 // putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.
