@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"context"
 	"errors"
 	"net"
 	"runtime"
@@ -61,10 +62,11 @@ type Actor struct {
 
 	mu      sync.Mutex
 	queue   [][]byte
-	spare   [][]byte // an empty queue, to take turns with
-	frames  int      // queued, or being written
-	bytes   int      // of these
-	running int      // goroutines
+	spare   [][]byte      // an empty queue, to take turns with
+	frames  int           // queued, or being written
+	bytes   int           // of these
+	running int           // goroutines
+	room    chan struct{} // closed when bytes has fallen; nil if nobody waits
 
 	started   bool
 	aborted   bool
@@ -112,6 +114,36 @@ func (a *Actor) Queued() (frames, bytes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.frames, a.bytes
+}
+
+// AwaitRoom blocks while limit bytes or more wait to be written, and reports whether that is over: false says that
+// ctx ended first. For those who make frames, not for the session's own turns.
+func (a *Actor) AwaitRoom(ctx context.Context, limit int) bool {
+	for {
+		a.mu.Lock()
+		if a.over || a.writeOver || a.bytes < limit {
+			a.mu.Unlock()
+			return true
+		}
+		if a.room == nil {
+			a.room = make(chan struct{})
+		}
+		room := a.room
+		a.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+}
+
+// tellRoom wakes those who wait in AwaitRoom. The caller holds a.mu.
+func (a *Actor) tellRoom() {
+	if a.room != nil {
+		close(a.room)
+		a.room = nil
+	}
 }
 
 // Done is closed when the connection is closed, Upcall.Closed has returned, and no goroutine is left.
@@ -209,6 +241,7 @@ func (a *Actor) closeLocked(cause error) {
 		return
 	}
 	a.over, a.cause = true, cause
+	a.tellRoom()
 	a.frames -= len(a.queue)
 	a.bytes -= size(a.queue)
 	a.queue = nil
@@ -294,6 +327,7 @@ func (a *Actor) written(batch [][]byte, err error, last bool) {
 	defer a.mu.Unlock()
 	a.frames -= len(batch)
 	a.bytes -= size(batch)
+	a.tellRoom()
 	clear(batch)
 	if cap(batch) <= maxSpare {
 		a.spare = batch[:0]

@@ -32,7 +32,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 	key := provisionKey{s.peer, *n}
 	s.emit(do(func() {
 		again := false
-		pr, err := s.vat.provision(key, func(x *provision) []outcome {
+		pr, err := s.vat.provision(key, charge{s.peer, true}, func(x *provision) []outcome {
 			if again = x.known; again {
 				return nil
 			}
@@ -85,7 +85,7 @@ func (s *session) onAccept(a rpc.Accept) error {
 	}
 	park := parked{by: s.peer, ref: ref, embargo: string(embargo), held: a.HasEmbargo()}
 	s.emit(do(func() {
-		pr, err := s.vat.provision(provisionKey{introducer, n}, func(x *provision) []outcome {
+		pr, err := s.vat.provision(provisionKey{introducer, n}, charge{s.peer, false}, func(x *provision) []outcome {
 			out := x.accept(park)
 			for _, o := range out {
 				if _, refused := o.res.err.(*refusal); refused {

@@ -143,6 +143,9 @@ func (s *session) readPayload(p rpc.Payload, client func(i int, d rpc.CapDescrip
 	if err != nil {
 		return fault("unreadable capability table: %v", err)
 	}
+	if max := s.vat.limits.Capabilities; list.Len() > max {
+		return s.faultLimit("Capabilities", max)
+	}
 	if list.Len() == 0 {
 		return nil // and perhaps no payload: there may be no message either
 	}

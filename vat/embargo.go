@@ -82,12 +82,27 @@ func (s *session) putEmbargo(e *embargoRef, p parcel) {
 				to = x.to.road
 				return
 			}
+			if c, ok := p.(*call); ok {
+				if to = s.embargoRoom(c); to != nil {
+					return
+				}
+			}
 			x.queue = append(x.queue, p)
 		})
 	}
 	if to != nil {
 		s.deliver(to, p)
 	}
+}
+
+// embargoRoom counts the bytes of a call that is held back, or is the road to being refused.
+func (s *session) embargoRoom(c *call) road {
+	size := int(messageSize(c.args))
+	if max := s.vat.limits.EmbargoBytes; s.embargoed+size > max {
+		return brokenRoad{s.vat.beyondLimit("EmbargoBytes", max, "bytes of calls held back by embargoes")}
+	}
+	s.embargoed += size
+	return nil
 }
 
 // lift hands the queue on and has the reference take the short cut, in two steps: it keeps new calls back
@@ -104,6 +119,9 @@ func (s *session) lift(id uint32) error {
 		return fault("Disembargo (receiverLoopback) %d, which was not sent", id)
 	}
 	for _, p := range x.queue {
+		if c, ok := p.(*call); ok {
+			s.embargoed -= int(messageSize(c.args))
+		}
 		s.deliver(x.to.road, p)
 	}
 	s.emit(do(func() {

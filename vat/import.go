@@ -90,7 +90,7 @@ func (s *session) importCap(id uint32, promise bool) (capnp.Client, error) {
 		return c, nil
 	}
 	if n := s.vat.limits.Imports; s.imports.len() >= n {
-		return c, fault("more than %d imports: Limits.Imports", n)
+		return c, s.faultLimit("Imports", n)
 	}
 	x := &imported{id: id, refs: 1, promise: promise}
 	c = s.newImportRef(x)

@@ -60,7 +60,7 @@ func (s *session) keepFor(c rpc.Call, ref *answerRef) error {
 		k := &ref.kept[i]
 		s.emit(do(func() {
 			again := false
-			p, err := s.vat.provision(provisionKey{s.peer, k.nonce}, func(x *provision) []outcome {
+			p, err := s.vat.provision(provisionKey{s.peer, k.nonce}, charge{s.peer, true}, func(x *provision) []outcome {
 				if again = x.known; again {
 					return nil
 				}

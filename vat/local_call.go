@@ -13,6 +13,12 @@ func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, c
 	if err != nil {
 		return capnp.ErrorAnswer(s.Method, err), func() {}
 	}
+	if s := sessionOf(to); s != nil {
+		if err := s.awaitRoom(ctx); err != nil {
+			c.reject(err)
+			return a.promise.Answer(), a.release
+		}
+	}
 	// After the put the call may be over at any time: the answer is taken from a.
 	to.put(c)
 	to.run()

@@ -56,7 +56,7 @@ func (r promiseResolver[C]) Reject(err error) { r.p.resolve(capnp.ErrorClient(er
 
 func (v *Vat) newPromise() (capnp.Client, *promise) {
 	p := &promise{vat: v, name: fmt.Sprintf("promise/%d", v.serial.Add(1))}
-	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return &promiseActor{} }, actors.Inline()))
+	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return &promiseActor{promiseState{vat: v, limit: v.limits.Pipelined}} }, actors.Inline()))
 	if err != nil {
 		return capnp.ErrorClient(err), p
 	}
@@ -248,6 +248,8 @@ func (a *promiseActor) Receive(ctx actor.Context) {
 // promiseState is the state of a promise. Unresolved: to is empty, queue and watchers fill. Resolved: to is
 // what it resolved to, for good; queue and watchers are empty.
 type promiseState struct {
+	vat      *Vat
+	limit    int
 	queue    []parcel
 	watchers []*watcher
 	to       pin
@@ -255,6 +257,10 @@ type promiseState struct {
 
 func (s *promiseState) put(p parcel) {
 	if s.to.road == nil {
+		if len(s.queue) >= s.limit {
+			p.reject(s.vat.beyondLimit("Pipelined", s.limit, "calls that wait on one promise"))
+			return
+		}
 		s.queue = append(s.queue, p)
 		return
 	}

@@ -37,7 +37,8 @@ type outcome struct {
 	res result
 }
 
-const maxLifted = 64 // embargo ids remembered of one provision
+const maxParked = 256 // Accepts that wait for one provision
+const maxLifted = 64  // embargo ids remembered of one provision
 
 // name says that the introducer has made it known for recipient. Others that wait are refused.
 func (p *provision) name(recipient transport.VatID, provide *answerRef) []outcome {
@@ -64,6 +65,9 @@ func (p *provision) accept(a parked) []outcome {
 	}
 	if p.over != nil {
 		return []outcome{{a.ref, result{err: p.over}}}
+	}
+	if len(p.accepts) >= maxParked {
+		return []outcome{{a.ref, result{err: overloaded("%d Accepts wait for one provision already", maxParked)}}}
 	}
 	p.accepts = append(p.accepts, a)
 	if !p.known {

@@ -22,6 +22,14 @@ type provisionRef struct {
 	key  provisionKey
 	name string
 	pid  *actor.PID
+	by   charge // guarded by provisions.mu
+}
+
+// A charge is whose account a provision is on: that of the introducer who named it, or as long as nobody has, of
+// the recipient whose Accept is parked.
+type charge struct {
+	vat   transport.VatID
+	named bool
 }
 
 type visitProvision struct {
@@ -46,6 +54,7 @@ func (a *provisionActor) Receive(ctx actor.Context) {
 type provisions struct {
 	mu   sync.Mutex
 	live map[provisionKey]*provisionRef
+	owed map[charge]int // how many of live each has caused
 	// Keys that are done with: a late Accept is told so instead of being parked. A ring, so bounded.
 	tombs map[provisionKey]bool
 	ring  []provisionKey
@@ -54,8 +63,30 @@ type provisions struct {
 
 const tombstones = 4096
 
-// provision visits the provision of key, which is made if need be.
-func (v *Vat) provision(key provisionKey, f func(*provision) []outcome) (*provisionRef, error) {
+// provisionRoom says why by cannot be charged with one more.
+func (v *Vat) provisionRoom(by charge) error {
+	owed := v.provisions.owed[by]
+	switch max, parked := v.limits.Provisions, v.limits.Parked; {
+	case by.named && owed >= max:
+		return v.beyondLimit("Provisions", max, "provisions by "+by.vat.Short())
+	case !by.named && owed >= parked:
+		return v.beyondLimit("Parked", parked, "Accepts that wait, of "+by.vat.Short())
+	}
+	return nil
+}
+
+func (t *provisions) charge(by charge, n int) {
+	if t.owed == nil {
+		t.owed = map[charge]int{}
+	}
+	if t.owed[by] += n; t.owed[by] == 0 {
+		delete(t.owed, by)
+	}
+}
+
+// provision visits the provision of key, which is made if need be. by is charged with it, if it is new or was
+// parked until now.
+func (v *Vat) provision(key provisionKey, by charge, f func(*provision) []outcome) (*provisionRef, error) {
 	t := &v.provisions
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -64,10 +95,10 @@ func (v *Vat) provision(key provisionKey, f func(*provision) []outcome) (*provis
 		if t.tombs[key] {
 			return nil, failed("the provision is over")
 		}
-		if max := v.limits.Provisions; len(t.live) >= max {
-			return nil, overloaded("%d provisions are open: Limits.Provisions", max)
+		if err := v.provisionRoom(by); err != nil {
+			return nil, err
 		}
-		p = &provisionRef{vat: v, key: key}
+		p = &provisionRef{vat: v, key: key, by: by}
 		p.name = "provision/" + key.nonce.String() + "-" + v.serialName()
 		pid, err := v.spawn(p.name,
 			actor.PropsFromProducer(func() actor.Actor { return &provisionActor{} }, actors.Inline()))
@@ -76,7 +107,16 @@ func (v *Vat) provision(key provisionKey, f func(*provision) []outcome) (*provis
 		}
 		p.pid = pid
 		t.live[key] = p
+		t.charge(by, 1)
 		v.nodes.add(p.name, p.node)
+	}
+	if by.named && !p.by.named {
+		if err := v.provisionRoom(by); err != nil {
+			return nil, err
+		}
+		t.charge(p.by, -1)
+		t.charge(by, 1)
+		p.by = by
 	}
 	if !p.visitLocked(f) {
 		return nil, failed("the provision has failed")
@@ -105,6 +145,7 @@ func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
 	p.vat.system.Root.Send(p.pid, m)
 	if over || !m.done {
 		p.vat.provisions.bury(p.key)
+		p.vat.provisions.charge(p.by, -1)
 		p.vat.nodes.remove(p.name)
 		p.vat.system.Root.Stop(p.pid)
 		p.vat.later(res.free)

@@ -51,7 +51,10 @@ type session struct {
 	embargoes table[embargo]
 	exported  map[*capnp.Metadata]uint32 // by hook: one export for one capability
 	broken    []brokenExport             // Resolves owed at the end of the message being written
-	circular  map[uint32]error           // imports that lead to themselves
+	flow      flow
+	link      atomic.Pointer[link] // the connection in use, for those who wait for room in it
+	embargoed int                  // bytes of calls held back
+	circular  map[uint32]error     // imports that lead to themselves
 }
 
 // wire is what the protocol needs of the transport.

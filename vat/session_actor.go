@@ -107,6 +107,10 @@ func (a *sessionActor) turn(m any) {
 		return
 	}
 	if s.hello.Load() == nil {
+		if max := s.vat.limits.Questions; len(s.waiting) >= max {
+			a.refuseWith(m, s.vat.beyondLimit("Questions", max, "questions that wait for a session"))
+			return
+		}
 		s.waiting = append(s.waiting, m)
 		return
 	}
@@ -198,6 +202,7 @@ func (a *sessionActor) open(m *opened) {
 		<-l.actor.Done()
 	}()
 	s.wire = l
+	s.link.Store(l)
 	s.hello.Store(&hello)
 	for _, f := range log {
 		l.send(f)

@@ -30,9 +30,10 @@ func (a *sessionActor) close(why, abort error) {
 }
 
 // refuse answers a message that came too late: nobody who waits for something is left waiting.
-func (a *sessionActor) refuse(m any) {
+func (a *sessionActor) refuse(m any) { a.refuseWith(m, a.s.why()) }
+
+func (a *sessionActor) refuseWith(m any, why error) {
 	s := a.s
-	why := s.why()
 	switch m := m.(type) {
 	case *toImport:
 		m.parcel.reject(why)

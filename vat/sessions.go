@@ -46,6 +46,10 @@ func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool
 		s.refuse(disconnected("the vat is closed"))
 		return s
 	}
+	if max := v.limits.Sessions; len(v.ending) >= max {
+		s.refuse(v.beyondLimit("Sessions", max, "sessions"))
+		return s
+	}
 	s.name = "session/" + peer.Short() + "-" + v.serialName()
 	pid, err := v.spawn(s.name, actor.PropsFromProducer(func() actor.Actor { return a },
 		s.queue.Props(), actor.WithSupervisor(actors.StopOnFailure(a.childFailed))))

@@ -48,8 +48,10 @@ type Vat struct {
 	sessions map[transport.VatID]*session
 	ending   map[*session]chan struct{} // closed when its actor has stopped
 	objects  map[*spawned]struct{}
-	guests   int // places that ServeTwoParty has given away
-	refusals int // guests that are being told that there is none
+	countMu  sync.Mutex
+	counts   map[string]uint64 // by limit: see Exceeded
+	guests   int               // places that ServeTwoParty has given away
+	refusals int               // guests that are being told that there is none
 	closed   bool
 	failure  error // escalated by an object
 	finished latch // Close is through
@@ -205,6 +207,7 @@ func (v *Vat) throughQueue(o *object, p pin) capnp.Client {
 }
 
 func (v *Vat) refused(peer, introducer transport.VatID) {
+	v.exceeded("refused Accepts")
 	v.log.Warn("refused an Accept: the provision is for another vat", "peer", string(peer), "introducer", string(introducer))
 }
 

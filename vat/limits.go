@@ -1,0 +1,111 @@
+package vat
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+)
+
+// Limits bound what peers and local code can make a vat hold. What would go beyond one is answered with an
+// overloaded exception that names it, where there is a caller to be told; where there is none, the session
+// ends with an Abort that names it. Either is counted: see [Vat.Exceeded]. How long a message may be, how deep,
+// and how long a handshake may take is for the network: see transport.Limits.
+//
+// A zero field means the default, given behind it.
+type Limits struct {
+	// To and from one peer, at a time.
+	Questions    int // open questions of ours; beyond: overloaded. 65,536
+	Answers      int // open questions of the peer's, finished by it or not; beyond: Abort. 65,536
+	Calls        int // calls of the peer's that run or wait; beyond: overloaded. 16,384
+	CallBytes    int // of their parameters; beyond: overloaded. 64 MiB
+	Pipelined    int // calls that wait on one answer or one promise; beyond: overloaded. 4,096
+	Exports      int // held by the peer; what would add to them: overloaded, a Resolve: Abort. 1,048,576
+	Imports      int // held from the peer; beyond: Abort. 1,048,576
+	Capabilities int // in one message of the peer's; beyond: Abort. 4,096
+	EmbargoBytes int // of calls held back by embargoes; beyond: overloaded. 64 MiB
+	QueueBytes   int // written and not yet taken by the network, beyond which local callers wait. 8 MiB
+	MessageBytes int // of a message that we send; a call or result beyond fails. 64 MiB
+
+	// In the vat, at a time.
+	Sessions   int // beyond: refused. 16,384
+	Provisions int // of one introducer, kept results included; beyond: overloaded. 16,384
+	Parked     int // Accepts of one recipient that wait for a provision nobody has named; beyond: overloaded. 1,024
+	TwoParty   int // peers connected through ServeTwoParty, over all listeners; beyond: refused. 1,024
+
+	// Times.
+	Dial    time.Duration // to reach a peer; 10 s
+	Handoff time.Duration // that an Accept waits for its provision; 30 s
+}
+
+// DefaultLimits are those of a Config that names none.
+func DefaultLimits() Limits {
+	return Limits{
+		Questions:    1 << 16,
+		Answers:      1 << 16,
+		Calls:        1 << 14,
+		CallBytes:    64 << 20,
+		Pipelined:    1 << 12,
+		Exports:      1 << 20,
+		Imports:      1 << 20,
+		Capabilities: 1 << 12,
+		EmbargoBytes: 64 << 20,
+		QueueBytes:   8 << 20,
+		MessageBytes: 64 << 20,
+		Sessions:     1 << 14,
+		Provisions:   1 << 14,
+		Parked:       1 << 10,
+		TwoParty:     1 << 10,
+		Dial:         10 * time.Second,
+		Handoff:      30 * time.Second,
+	}
+}
+
+// withDefaults fills the fields that are zero.
+func (l Limits) withDefaults() Limits {
+	fields, defaults := reflect.ValueOf(&l).Elem(), reflect.ValueOf(DefaultLimits())
+	for i := range fields.NumField() {
+		if fields.Field(i).IsZero() {
+			fields.Field(i).Set(defaults.Field(i))
+		}
+	}
+	return l
+}
+
+func (l Limits) validate() error {
+	fields := reflect.ValueOf(l)
+	for i := range fields.NumField() {
+		if fields.Field(i).Int() < 0 {
+			return fmt.Errorf("vat: Config.Limits.%s is %v: want zero for the default, or more",
+				fields.Type().Field(i).Name, fields.Field(i))
+		}
+	}
+	return nil
+}
+
+// exceeded counts one refusal for the limit of that name.
+func (v *Vat) exceeded(name string) {
+	v.countMu.Lock()
+	defer v.countMu.Unlock()
+	if v.counts == nil {
+		v.counts = map[string]uint64{}
+	}
+	v.counts[name]++
+}
+
+// Exceeded says how often something was refused or a session ended for a limit, by the name of its field in
+// Limits, and under "refused Accepts" how often a vat asked for a provision that was not for it.
+func (v *Vat) Exceeded() map[string]uint64 {
+	v.countMu.Lock()
+	defer v.countMu.Unlock()
+	counts := make(map[string]uint64, len(v.counts))
+	for name, n := range v.counts {
+		counts[name] = n
+	}
+	return counts
+}
+
+// beyondLimit is the exception for what exceeds the limit of that name, and counts it.
+func (v *Vat) beyondLimit(name string, limit int, who string) error {
+	v.exceeded(name)
+	return overloaded("%s: Limits.%s allows %d", who, name, limit)
+}
