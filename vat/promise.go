@@ -3,6 +3,7 @@ package vat
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
@@ -20,6 +21,8 @@ import (
 //
 // It settles in one turn: a Provide for each session that it is exported to and to which the capability can be
 // handed off, then its queue, then the news to those sessions.
+//
+// It lives as long as somebody holds it, or a call waits on it: that stands for an interest in what comes of it.
 //
 // Promises are resolved one at a time in a vat (Vat.resolving), which is what makes the check for a cycle
 // certain, and the locks of a chain of promises acyclic.
@@ -62,9 +65,13 @@ func (v *Vat) newPromise() (capnp.Client, *promise) {
 	}
 	p.pid = pid
 	v.promises.Add(1)
+	v.living.Store(p, nil)
 	v.nodes.add(p.name, p.node)
 	c, resolver := capnp.NewPromisedClient(p)
 	p.resolver = resolver
+	if v.ctx.Err() != nil {
+		p.close() // the vat, which is closing, may not have seen it
+	}
 	return c, p
 }
 
@@ -84,17 +91,49 @@ func (p *promise) Brand() capnp.Brand { return capnp.Brand{Value: p} }
 // Shutdown implements capnp.ClientHook: nobody can call it any more. It only enqueues.
 func (p *promise) Shutdown() {
 	p.vat.later(func() {
-		if p.abandon != nil {
-			p.abandon()
+		over := true // unless its actor says otherwise, which may have failed
+		p.visit(func(s *promiseState) {
+			s.shut = true
+			over = s.endIfDone()
+		})
+		if over {
+			p.end()
 		}
-		var st *promiseState
-		p.visit(func(s *promiseState) { st = s })
-		p.vat.nodes.remove(p.name)
-		p.vat.system.Root.Stop(p.pid)
-		p.vat.promises.Add(-1)
-		if st != nil {
-			st.drop()
-		}
+	})
+}
+
+// end is called once: p was shut down, and nothing waits on it. It enters code that is not ours.
+func (p *promise) end() {
+	if p.abandon != nil {
+		p.abandon()
+	}
+	var st *promiseState
+	p.visit(func(s *promiseState) { st = s })
+	p.vat.nodes.remove(p.name)
+	p.vat.living.Delete(p)
+	p.vat.system.Root.Stop(p.pid)
+	p.vat.promises.Add(-1)
+	if st != nil && st.to.road != nil {
+		st.to.free()
+	}
+}
+
+// close rejects what waits on p, now and from now on: the vat is closing.
+func (p *promise) close() {
+	over := false
+	p.visit(func(s *promiseState) {
+		over = s.close(disconnected("the vat %s is closing", p.vat.ID().Short()))
+	})
+	if over {
+		p.vat.later(p.end)
+	}
+}
+
+// closePromises leaves nobody waiting for what will not come.
+func (v *Vat) closePromises() {
+	v.living.Range(func(p, _ any) bool {
+		p.(*promise).close()
+		return true
 	})
 }
 
@@ -187,10 +226,11 @@ func (p *promise) resolveTo(next pin, intro *introduction) {
 
 // settle is the one turn in which p resolves.
 func (p *promise) settle(next pin, intro *introduction) {
-	var again bool
+	var again, over bool
 	done := p.visit(func(s *promiseState) {
 		if again = s.to.road != nil; !again {
 			s.settle(next, intro)
+			over = s.shut && s.endIfDone()
 		}
 	})
 	switch {
@@ -201,6 +241,9 @@ func (p *promise) settle(next pin, intro *introduction) {
 		p.vat.freeLater(&next) // it was abandoned
 	default:
 		next.road.wake()
+	}
+	if over {
+		p.vat.later(p.end)
 	}
 }
 
@@ -246,16 +289,24 @@ func (a *promiseActor) Receive(ctx actor.Context) {
 }
 
 // promiseState is the state of a promise. Unresolved: to is empty, queue and watchers fill. Resolved: to is
-// what it resolved to, for good; queue and watchers are empty.
+// what it resolved to, for good; queue and watchers are empty. Besides: shut, when nobody holds it any more;
+// ended, when it is shut and nothing waits; closed, with the vat, when nothing may wait any longer.
 type promiseState struct {
 	vat      *Vat
 	limit    int
 	queue    []parcel
 	watchers []*watcher
 	to       pin
+	shut     bool
+	ended    bool
+	closed   error
 }
 
 func (s *promiseState) put(p parcel) {
+	if s.to.road == nil && s.closed != nil {
+		p.reject(s.closed)
+		return
+	}
 	if s.to.road == nil {
 		if len(s.queue) >= s.limit {
 			p.reject(s.vat.beyondLimit("Pipelined", s.limit, "calls that wait on one promise"))
@@ -313,12 +364,30 @@ func (s *promiseState) settle(to pin, intro *introduction) {
 	s.queue, s.watchers = nil, nil
 }
 
-// drop lets go of all that the state holds. Nothing can reach it any more.
-func (s *promiseState) drop() {
+// endIfDone ends a promise that was shut down, if nothing waits but calls whose callers gave up. It reports true
+// once.
+func (s *promiseState) endIfDone() bool {
+	s.queue = slices.DeleteFunc(s.queue, func(p parcel) bool {
+		c, ok := p.(*call)
+		gone := ok && c.ctx.Err() != nil
+		if gone {
+			c.reject(errCanceled)
+		}
+		return gone
+	})
+	if s.ended || len(s.queue) > 0 {
+		return false
+	}
+	s.ended = true
+	return true
+}
+
+// close rejects what waits, and reports whether that ends the promise.
+func (s *promiseState) close(why error) bool {
+	s.closed = why
 	for _, p := range s.queue {
-		p.reject(disconnected("the promise was dropped before it was resolved"))
+		p.reject(why)
 	}
-	if s.to.road != nil {
-		s.to.free()
-	}
+	s.queue = nil
+	return s.shut && s.endIfDone()
 }

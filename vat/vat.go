@@ -39,6 +39,7 @@ type Vat struct {
 	goroutines sync.WaitGroup
 	serial     atomic.Uint64
 	promises   atomic.Int64
+	living     sync.Map   // of *promise: those that have not ended
 	resolving  sync.Mutex // see promise
 	provisions provisions
 	nodes      nodes
@@ -284,6 +285,7 @@ func (v *Vat) shutDown() {
 		<-done
 	}
 	v.goroutines.Wait()
+	v.closePromises()
 	v.endObjects()
 	v.later(v.bootstrap.Release)
 	v.worker.Wait()
