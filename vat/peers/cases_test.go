@@ -41,10 +41,16 @@ var cases = []drive{
 	{"tail call", caseForward},
 }
 
-// oursOnly are for a driver whose capabilities are those of a vat: in go-capnp's rpc a ReleaseFunc waits for the
-// results, and only the context cancels.
-var oursOnly = []drive{
+// notByGo are not for go-capnp's rpc as the driver: its ReleaseFunc waits for the results, and only the context
+// cancels.
+var notByGo = []drive{
 	{"cancellation by release", caseRelease},
+}
+
+// notOnGo are not for go-capnp's rpc as the other side: of two capabilities in one result it never lets
+// go of one.
+var notOnGo = []drive{
+	{"the same twice", caseTwice},
 }
 
 func caseEcho(t *testing.T, p peerapi.Peer) {
@@ -101,7 +107,11 @@ func newRecorder(t *testing.T, p peerapi.Peer) peerapi.Peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := res.Peer().AddRef()
+	in, err := res.Inside()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := in.Peer().AddRef()
 	t.Cleanup(r.Release)
 	return r
 }
@@ -147,18 +157,30 @@ func casePipelining(t *testing.T, p peerapi.Peer) {
 	wait := sendNotes(t.Context(), inside, 1, 20)
 	second, release := inside.Self(t.Context(), nil)
 	defer release()
-	deep := second.Peer()
+	deep := second.Inside().Peer()
 	deepWait := sendNotes(t.Context(), deep, 1, 20)
 	wantNotes(t, deep, 20)
 	wantNotes(t, inside, 20)
 	if err := errors.Join(wait(), deepWait()); err != nil {
 		t.Fatal(err)
 	}
-	res, err := first.Struct()
+}
+
+// One capability twice in a message: one object, which is let go when both references are.
+func caseTwice(t *testing.T, p peerapi.Peer) {
+	ans, release := p.Twice(t.Context(), nil)
+	defer release()
+	res, err := ans.Struct()
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantNotes(t, res.Peer(), 20) // the same object by another field
+	one, two := res.One().AddRef(), res.Two()
+	defer one.Release()
+	if err := errors.Join(note(t.Context(), one, 1), note(t.Context(), two, 2)); err != nil {
+		t.Fatal(err)
+	}
+	release()
+	wantNotes(t, one, 2)
 }
 
 // promised asks p for a promise and returns it unresolved.

@@ -24,9 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("DBG") == "" {
-		slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	}
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	code := m.Run()
 	dropProgram()
 	if err := goleak.Find(); code == 0 && err != nil {
@@ -106,9 +104,6 @@ func (x *exchange) tap(e vat.TapEvent) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.lines = append(x.lines, string(text))
-	if os.Getenv("DBG") != "" {
-		println(string(text))
-	}
 }
 
 func (x *exchange) String() string {

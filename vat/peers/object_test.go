@@ -108,10 +108,6 @@ func (o *object) Self(_ context.Context, c peerapi.Peer_self) error {
 	if err != nil {
 		return err
 	}
-	_, peer := newObject(o.newPromise)
-	if err := res.SetPeer(peer); err != nil {
-		return err
-	}
 	inside, err := res.NewInside()
 	if err != nil {
 		return err
@@ -119,7 +115,20 @@ func (o *object) Self(_ context.Context, c peerapi.Peer_self) error {
 	if err := inside.SetName("inside"); err != nil {
 		return err
 	}
-	return inside.SetPeer(peer.AddRef())
+	_, peer := newObject(o.newPromise)
+	return inside.SetPeer(peer)
+}
+
+func (o *object) Twice(_ context.Context, c peerapi.Peer_twice) error {
+	res, err := c.AllocResults()
+	if err != nil {
+		return err
+	}
+	_, peer := newObject(o.newPromise)
+	if err := res.SetOne(peer); err != nil {
+		return err
+	}
+	return res.SetTwo(peer.AddRef())
 }
 
 func (o *object) Promise(_ context.Context, c peerapi.Peer_promise) error {
@@ -164,12 +173,12 @@ func (o *object) Hang(ctx context.Context, c peerapi.Peer_hang) error {
 	to := c.Args().Peer().AddRef()
 	defer to.Release()
 	c.Go()
-	if err := note(ctx, to, 1); err != nil {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	if err := note(late, to, 1); err != nil {
 		return err
 	}
 	<-ctx.Done()
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
-	defer cancel()
 	return errors.Join(ctx.Err(), note(late, to, 2))
 }
 

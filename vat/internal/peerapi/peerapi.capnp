@@ -15,8 +15,8 @@ interface Peer {
   notes @2 () -> (notes :List(UInt32));
   # What was recorded so far, in the order of the calls.
 
-  self @3 () -> (peer :Peer, inside :Inside);
-  # A new Peer that records for itself, twice: to pipeline on.
+  self @3 () -> (inside :Inside);
+  # A new Peer that records for itself, to pipeline on.
 
   struct Inside {
     name @0 :Text;
@@ -51,6 +51,9 @@ interface Peer {
 
   forward @13 (peer :Peer, data :Data) -> (data :Data);
   # A tail call of echo on the argument.
+
+  twice @14 () -> (one :Peer, two :Peer);
+  # One new Peer, twice.
 }
 
 interface Stranger {

@@ -295,6 +295,26 @@ func (c Peer) Forward(ctx context.Context, params func(Peer_forward_Params) erro
 
 }
 
+func (c Peer) Twice(ctx context.Context, params func(Peer_twice_Params) error) (Peer_twice_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xaa3fd50c2e18519e,
+			MethodID:      14,
+			InterfaceName: "peerapi.capnp:Peer",
+			MethodName:    "twice",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Peer_twice_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Peer_twice_Results_Future{Future: ans.Future()}, release
+
+}
+
 func (c Peer) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -395,6 +415,8 @@ type Peer_Server interface {
 	Kept(context.Context, Peer_kept) error
 
 	Forward(context.Context, Peer_forward) error
+
+	Twice(context.Context, Peer_twice) error
 }
 
 // Peer_NewServer creates a new Server from an implementation of Peer_Server.
@@ -413,7 +435,7 @@ func Peer_ServerToClient(s Peer_Server) Peer {
 // This can be used to create a more complicated Server.
 func Peer_Methods(methods []server.Method, s Peer_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 14)
+		methods = make([]server.Method, 0, 15)
 	}
 
 	methods = append(methods, server.Method{
@@ -584,6 +606,18 @@ func Peer_Methods(methods []server.Method, s Peer_Server) []server.Method {
 		},
 	})
 
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xaa3fd50c2e18519e,
+			MethodID:      14,
+			InterfaceName: "peerapi.capnp:Peer",
+			MethodName:    "twice",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Twice(ctx, Peer_twice{call})
+		},
+	})
+
 	return methods
 }
 
@@ -651,7 +685,7 @@ func (c Peer_self) Args() Peer_self_Params {
 
 // AllocResults allocates the results struct.
 func (c Peer_self) AllocResults() (Peer_self_Results, error) {
-	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
 	return Peer_self_Results(r), err
 }
 
@@ -823,6 +857,23 @@ func (c Peer_forward) Args() Peer_forward_Params {
 func (c Peer_forward) AllocResults() (Peer_forward_Results, error) {
 	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
 	return Peer_forward_Results(r), err
+}
+
+// Peer_twice holds the state for a server call to Peer.twice.
+// See server.Call for documentation.
+type Peer_twice struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Peer_twice) Args() Peer_twice_Params {
+	return Peer_twice_Params(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Peer_twice) AllocResults() (Peer_twice_Results, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return Peer_twice_Results(r), err
 }
 
 // Peer_List is a list of Peer.
@@ -1452,12 +1503,12 @@ type Peer_self_Results capnp.Struct
 const Peer_self_Results_TypeID = 0xabf3f8a690e5cf99
 
 func NewPeer_self_Results(s *capnp.Segment) (Peer_self_Results, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
 	return Peer_self_Results(st), err
 }
 
 func NewRootPeer_self_Results(s *capnp.Segment) (Peer_self_Results, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
 	return Peer_self_Results(st), err
 }
 
@@ -1493,35 +1544,17 @@ func (s Peer_self_Results) Message() *capnp.Message {
 func (s Peer_self_Results) Segment() *capnp.Segment {
 	return capnp.Struct(s).Segment()
 }
-func (s Peer_self_Results) Peer() Peer {
-	p, _ := capnp.Struct(s).Ptr(0)
-	return Peer(p.Interface().Client())
-}
-
-func (s Peer_self_Results) HasPeer() bool {
-	return capnp.Struct(s).HasPtr(0)
-}
-
-func (s Peer_self_Results) SetPeer(v Peer) error {
-	if !v.IsValid() {
-		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
-	}
-	seg := s.Segment()
-	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
-	return capnp.Struct(s).SetPtr(0, in.ToPtr())
-}
-
 func (s Peer_self_Results) Inside() (Peer_Inside, error) {
-	p, err := capnp.Struct(s).Ptr(1)
+	p, err := capnp.Struct(s).Ptr(0)
 	return Peer_Inside(p.Struct()), err
 }
 
 func (s Peer_self_Results) HasInside() bool {
-	return capnp.Struct(s).HasPtr(1)
+	return capnp.Struct(s).HasPtr(0)
 }
 
 func (s Peer_self_Results) SetInside(v Peer_Inside) error {
-	return capnp.Struct(s).SetPtr(1, capnp.Struct(v).ToPtr())
+	return capnp.Struct(s).SetPtr(0, capnp.Struct(v).ToPtr())
 }
 
 // NewInside sets the inside field to a newly
@@ -1531,7 +1564,7 @@ func (s Peer_self_Results) NewInside() (Peer_Inside, error) {
 	if err != nil {
 		return Peer_Inside{}, err
 	}
-	err = capnp.Struct(s).SetPtr(1, capnp.Struct(ss).ToPtr())
+	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
 	return ss, err
 }
 
@@ -1540,7 +1573,7 @@ type Peer_self_Results_List = capnp.StructList[Peer_self_Results]
 
 // NewPeer_self_Results creates a new list of Peer_self_Results.
 func NewPeer_self_Results_List(s *capnp.Segment, sz int32) (Peer_self_Results_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
 	return capnp.StructList[Peer_self_Results](l), err
 }
 
@@ -1551,12 +1584,8 @@ func (f Peer_self_Results_Future) Struct() (Peer_self_Results, error) {
 	p, err := f.Future.Ptr()
 	return Peer_self_Results(p.Struct()), err
 }
-func (p Peer_self_Results_Future) Peer() Peer {
-	return Peer(p.Future.Field(0, nil).Client())
-}
-
 func (p Peer_self_Results_Future) Inside() Peer_Inside_Future {
-	return Peer_Inside_Future{Future: p.Future.Field(1, nil)}
+	return Peer_Inside_Future{Future: p.Future.Field(0, nil)}
 }
 
 type Peer_promise_Params capnp.Struct
@@ -3059,6 +3088,178 @@ func (f Peer_forward_Results_Future) Struct() (Peer_forward_Results, error) {
 	return Peer_forward_Results(p.Struct()), err
 }
 
+type Peer_twice_Params capnp.Struct
+
+// Peer_twice_Params_TypeID is the unique identifier for the type Peer_twice_Params.
+const Peer_twice_Params_TypeID = 0xe25b66261c48c4f8
+
+func NewPeer_twice_Params(s *capnp.Segment) (Peer_twice_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Peer_twice_Params(st), err
+}
+
+func NewRootPeer_twice_Params(s *capnp.Segment) (Peer_twice_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Peer_twice_Params(st), err
+}
+
+func ReadRootPeer_twice_Params(msg *capnp.Message) (Peer_twice_Params, error) {
+	root, err := msg.Root()
+	return Peer_twice_Params(root.Struct()), err
+}
+
+func (s Peer_twice_Params) String() string {
+	str, _ := text.Marshal(0xe25b66261c48c4f8, capnp.Struct(s))
+	return str
+}
+
+func (s Peer_twice_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Peer_twice_Params) DecodeFromPtr(p capnp.Ptr) Peer_twice_Params {
+	return Peer_twice_Params(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Peer_twice_Params) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Peer_twice_Params) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Peer_twice_Params) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Peer_twice_Params) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// Peer_twice_Params_List is a list of Peer_twice_Params.
+type Peer_twice_Params_List = capnp.StructList[Peer_twice_Params]
+
+// NewPeer_twice_Params creates a new list of Peer_twice_Params.
+func NewPeer_twice_Params_List(s *capnp.Segment, sz int32) (Peer_twice_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[Peer_twice_Params](l), err
+}
+
+// Peer_twice_Params_Future is a wrapper for a Peer_twice_Params promised by a client call.
+type Peer_twice_Params_Future struct{ *capnp.Future }
+
+func (f Peer_twice_Params_Future) Struct() (Peer_twice_Params, error) {
+	p, err := f.Future.Ptr()
+	return Peer_twice_Params(p.Struct()), err
+}
+
+type Peer_twice_Results capnp.Struct
+
+// Peer_twice_Results_TypeID is the unique identifier for the type Peer_twice_Results.
+const Peer_twice_Results_TypeID = 0xabafffc3db21cc48
+
+func NewPeer_twice_Results(s *capnp.Segment) (Peer_twice_Results, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return Peer_twice_Results(st), err
+}
+
+func NewRootPeer_twice_Results(s *capnp.Segment) (Peer_twice_Results, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return Peer_twice_Results(st), err
+}
+
+func ReadRootPeer_twice_Results(msg *capnp.Message) (Peer_twice_Results, error) {
+	root, err := msg.Root()
+	return Peer_twice_Results(root.Struct()), err
+}
+
+func (s Peer_twice_Results) String() string {
+	str, _ := text.Marshal(0xabafffc3db21cc48, capnp.Struct(s))
+	return str
+}
+
+func (s Peer_twice_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Peer_twice_Results) DecodeFromPtr(p capnp.Ptr) Peer_twice_Results {
+	return Peer_twice_Results(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Peer_twice_Results) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Peer_twice_Results) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Peer_twice_Results) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Peer_twice_Results) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Peer_twice_Results) One() Peer {
+	p, _ := capnp.Struct(s).Ptr(0)
+	return Peer(p.Interface().Client())
+}
+
+func (s Peer_twice_Results) HasOne() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Peer_twice_Results) SetOne(v Peer) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(0, in.ToPtr())
+}
+
+func (s Peer_twice_Results) Two() Peer {
+	p, _ := capnp.Struct(s).Ptr(1)
+	return Peer(p.Interface().Client())
+}
+
+func (s Peer_twice_Results) HasTwo() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s Peer_twice_Results) SetTwo(v Peer) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(1, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(1, in.ToPtr())
+}
+
+// Peer_twice_Results_List is a list of Peer_twice_Results.
+type Peer_twice_Results_List = capnp.StructList[Peer_twice_Results]
+
+// NewPeer_twice_Results creates a new list of Peer_twice_Results.
+func NewPeer_twice_Results_List(s *capnp.Segment, sz int32) (Peer_twice_Results_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	return capnp.StructList[Peer_twice_Results](l), err
+}
+
+// Peer_twice_Results_Future is a wrapper for a Peer_twice_Results promised by a client call.
+type Peer_twice_Results_Future struct{ *capnp.Future }
+
+func (f Peer_twice_Results_Future) Struct() (Peer_twice_Results, error) {
+	p, err := f.Future.Ptr()
+	return Peer_twice_Results(p.Struct()), err
+}
+func (p Peer_twice_Results_Future) One() Peer {
+	return Peer(p.Future.Field(0, nil).Client())
+}
+
+func (p Peer_twice_Results_Future) Two() Peer {
+	return Peer(p.Future.Field(1, nil).Client())
+}
+
 type Stranger capnp.Client
 
 // Stranger_TypeID is the unique identifier for the type Stranger.
@@ -3874,114 +4075,119 @@ func (f Arith_divide_Results_Future) Struct() (Arith_divide_Results, error) {
 	return Arith_divide_Results(p.Struct()), err
 }
 
-const schema_d2c4a6f81b3e5097 = "x\xda\xacW}lTY\x15\xbf\xe7\xcdL\xef\xd0\xbe" +
-	"7\xb3\xafo\x95\x0dk\xed\xb6\xa9\xeb\x96\xb5\x95\xb6\xab" +
-	"\xd9-\x91y[\xdd/\xe3\xee\xce\x03\x1bM\xa0\x91g" +
-	"\xe7\x95N:_\x9dyCm\x04k\x89H@\x09\x14" +
-	"E(\x0a\x11\xa1$\xc5\x80\x0eV\xb4h\x8dh1)" +
-	"A\x85\x82\xd6j1\xa2\x12S\x8d\x01\x02*\x1f6c" +
-	"\xee}s\xdf\xdc\xb6\xaf\x0c\x08\x7f1\xf4\x9e\xf3;\xbf" +
-	"s\xee9\xbfs\xdf\xb2F\x8f\xea\xae\x93z\xfcH\xd0" +
-	"\x86<E\xd9\xe5]_\xb9w<\xee\xdb\x84d\x05\x10" +
-	"\xf2\x00F\xa8a\x00\x0b\x80@\x19\xc4\x01\x04\xd9\xb2\x96" +
-	"\x9a\xbf\xfem\xe2\xf9m9\x03\x81\x18\x8c\xe1Rbp" +
-	"\x01w!\xc8~fz\xad\xfa\xcb\x1f\xad\xdb\xc6!(" +
-	"5\xde\xbb\x08\x94:/\x01x\xc1u\xfedsqg" +
-	"\x9fu\xee&\xc7\x9a\xf7.rg?\xd1\xb0x\xfdI" +
-	"\x9f\xf6U>\xf4\x07\xbc\xc5\x04\xf9C\xd4\xf3\xf7\x87\x8e" +
-	">5\xf4\xa7\xa6\xaf#M\x01\xe6\xdaB\x91uzn" +
-	"<]\xb3\xed}oM\x1d\xe2\x01z-\x80\xad\xd4\xe0" +
-	"\x80\xf6T\xad\xf8\x9b\xc0Q$\xfb\\\xd9=\xc1\x15O" +
-	"\xdf>2:\x8e\x10(\xc3\xde}\xcai\xefb\x92\x8a" +
-	"w\x8bK\x99)\xc6\x08e\xfb\x7f}u\xe7\x91\xdb7" +
-	"\xbf\xcdgz\xb5\x98\x96b\xba\x98d\xfa\xf6\x86]\xbe" +
-	"\x9f\xbd\xfeF\x86\x18\xe4\xb1\xa9\xa1\xf2J\xc9\xb8\xa2\x95" +
-	"\x90_o\x96\x10\xdb\x0d\xb5\xcb\xe2\xd7\xdf\x1e?\x85\xb4" +
-	"'A\xb0\xb87\x0c\x96\xd0\xb2e\xa8\xc1\x7f[Z\xbf" +
-	"a|\xfc\x17?\xe6\xc9K\"\x8d&\x8b\x84\xfc\xda\xd1" +
-	"d\xc5\x9b\xcf\xae\x19\xe3\x11\xea\xc4Jb\xf0\x92H\x10" +
-	"~\xf8\xae\x8b\x9d\xcf\xef\x989\x9b/l\xc3n\x02\xe0" +
-	"\xce^\xc1\x9d\x9b\xbf\xd0\xb9\xe4\xdc\xbc\xbc\xbb\xc5SJ" +
-	"\xafHXn\x14_S\x06\xc8\xafl\xf3\xd0\x973\xda" +
-	"\xa2\xcc9\xfe\xfe\xb6\x8b\xa4\xca}\x94\x87\xf2\xfe\x17?" +
-	"6:b\x9c\xe7\xc2d\xc4R\x12\xe6\xd2\xab\x97\xa7F" +
-	"\xcf\xfe}\x9c\xf7\xec\xa7\x9e\xfb\xa9g\xd9s\x7fT\xd7" +
-	"<{\xf8\"\xe79B\x12pg\xc5\xd5\x9dS\x137" +
-	"\xef\\\x9a\xd5uV\xf2\x83\xd4\xf5R[\xd1\xd7\x9e\x89" +
-	"\x1d\x9f\xe0\\\xc7\xac\xdc\xca_\xbb\xfe\xcd\x9f\x9b\xef\xfe" +
-	"\x1d\xd7N\xc7D\xd2N\xc3;6~p\xd5g+'" +
-	"\xf9z\xf5\x89K\x08f?\xad\xd7w\xd7V\xac\xd8\xbb" +
-	"\xbd{\x92\xc3\xfc\x97\x85\xb9\xf7\xd5#g~P]\xf9" +
-	"\x07\x9e\xce\xa4E\xe72\xa5\xd3\xfb\x9e\xa2\x03\xbfmY" +
-	"q%\xd7\x89V\xaa34U\x90\x08v\xf7\xfe[\xeb" +
-	"\x97\xbf7\xfcg\x1e\xa1E\xa2\xc1\x0d\x89 \x1c\xfc~" +
-	"\xf4\xf0\x89\xa1\xa9\xbf y1\x0b\xbeYj$\xc1\x83" +
-	"E{\xb6d\xbb\xca\xa69ZQ\x89\xd2:\xff\xd6\xc0" +
-	"\xc8\xd1/\xee\x9c\xe6\xeb\xabI$h3\xc5\x1c\xad\xf8" +
-	"\xde\xd6\xf2\xee\xd5\xff\xe0<\xd3\x12\xbd\x99\xcf\xff\xea\x9a" +
-	"X:\xf2\x91k<\xdf<\x1fBx8\x99\xb8\x93\x99" +
-	"\xd8u\x87T\x8b9\x9f\x96\x96\x12\x831\x0a\xae~x" +
-	"\xd7;\x0f\xf6\xfd\xe4\xee\xbc\x1e\x9a\x96\xbe\xa5\xdc\x90\x08" +
-	"\x97\x7fJ[\x94\x97}\xa4\x876]\\~\xe6D\xc7" +
-	"\xe7\xee\xf1\xe9W\xfbh\xb8:\x1fA\x1b\xbe\xf5\xa5\xff" +
-	"\x0c\xfe\xfb;3\xdc(7h>Z\xe1fj\x10\xed" +
-	"}\xe6\xf8\xd0'_\xcfr\xf5I\xfb\xea\x01\xad\xc9&" +
-	"\x0c#\xa9'\xc2\xb5\xaeV=\x11K4\x06\x0d#Y" +
-	"\x9b\xd0S\xa9\xaa\x95F*\x1d1SHs\xbb\xdc\x08" +
-	"\xb9\x01!YZ\x8a\x90\xe6u\x81\xf6\xa4\x00~\xe2\x08" +
-	"r~P\x11\x80\x8c\xc0\x11\xaf-\x9e\xec\xd2\x93\xa1\xaa" +
-	"\xa0\x9e\xd4\xa3\x90\xd2\xbc6b5A\xacr\x81\xb6L" +
-	"\x00\x19\x80\x16K\xae!\x7f|\xce\x05\xda\x0b\x0b\x86\xf1" +
-	"\x87tS\x07\x09\x09 q1\x05.f\x87a$\xaa" +
-	"\x024b\xea\xffL\x81\x87K\x19\x916\x06\xe7\x98c" +
-	"\xca0\xcd\x88a\xa5\x98B\xb3\xaa\xb6$\x1f\xd2e\xc6" +
-	"\x1f0`,n\x1aN\xfcK\xf3`\x10\x03/\x12\xc0" +
-	"\xbb@\xd5\x09B\xfe\x1ag1\xaa\xcf\x81T\x09PN" +
-	"\xcd\xc0\x87 \xe8\x02\x8a\xe7\xe3\xf0\x80\xe1\xb9\x8c\xa4\xe6" +
-	"\x06^\xa4\xa11\xf0F,\x15\x0e\x19\xda\x8b.\x0fB" +
-	"\xb6\\\x01S\x1f%\x03K\x91\xa0\x0c\x00\x86\xfc\xb2\x01" +
-	"&\x13J?=\xdd\x0e\x18\x04[k\x81\xed\x1c\xa5\x17" +
-	"\xea\x91\xa0\xa4\x01\x83\xcb^q\xc0V\x88\x12\xa6\xbe-" +
-	"\x80\xc1m\x8f)0\x91P4hB\x82\xf2\x0a`\xf0" +
-	"\xd8[\x10\x98\xce*/A#\x12\x94\x1a\xc0Pd\x0b" +
-	"\x0f0\x95P*(\xf2;\x00\x03\xb6\x05\x02\xd82Q" +
-	"\x16\x91Sy\x06\x83\xd7\x1e9\x88e~\xda\xd5\xb0\xef" +
-	"S\xfd\xf2\x8dz$\xc8W1,\xb2\xf5\x01\x98D\xcb" +
-	"\x93\x1fE\x82|\x01C\xb1\xbd\x0f\x80=\x0d\xe43\x04" +
-	"s\x18C\x89\xbd\xeb\x81\xe9\xb3|\x8c\x9c\x1d\xc4 \xda" +
-	"\xc2\x0cLM\xe5\xdd\xe4l+\x06\xc9~D\x00\x13\x0a" +
-	"yc\x13\x12\xe4N\xec7Z\xdb\xe3*\xf8\xc9\x1d\xab" +
-	"\xb9\xabV\xc1O\x9aY\x85\x9eD2\x1e\x0d\xa7\x0c\x15" +
-	"\x02V\xf3\xaa\xe0o\xd3\xc3\x11\x15\xfc\xedzl\x9d\x0a" +
-	"\xe5]\xc90\xf1\xcb\xb6\xea\x91H\x93\xde\xda\x81\x10R" +
-	"\xc1O\xd4A\x05?\x190\xfaO\xc2T\xa1'7\xe2" +
-	"*\x04\x01\x16\x98\x8fH[^S\x0a)@cA\x05" +
-	"\x08\x84i\xf3\xc1\x13\xf9\x96D\x00O,0M\xb4S" +
-	"\xc1\x08\x02<\x94\xf8\xc4\xf4\xa8\x01\"\x12@D\x0f*" +
-	"x/'\xc3f{m(\xbc>\x1c2\x9c\x04\xaf\xd2" +
-	")f}>&\x8e\xa5\xa3\xe0A\x02x\x10\x94\x87\x8c" +
-	"X\xdc\xfe\x9fcY\xc9M=&\xa9\xb6\x98G\xd3\x11" +
-	"3\x9c\x88t\x13\xee\x98h\x0f\xc7\xbd\xd4\x89{i\x9e" +
-	";\xe8\x8c+|z\x1ek\xcf<i\xcai%3\xb0" +
-	"\xceW\x99\x81\xa4\x1e[g$\xc9]\xb9\xa9\xb2\xb0\xe5" +
-	"\x05l\xcb\xcb2io\x0f\xee\x89\xc5\xcd\xf60iU" +
-	"\xbe\xeb\x84\xb9\x9b\xec\xd1\xb6\x80\x83\xc8[\xf5\x86\x94c" +
-	"H2r\x85B:n/>\x10\x9b8\x1a\x0aGL" +
-	"\xe7\x9dCC\x15\xba|\xc7XEs7%C\x99}" +
-	"\x19\xb9\xf3\x84\xb9\xd0\xea\x9b\xd5\xed\x14\xc3e\x16n\xf7" +
-	"J\xae\xdd;\xd3q\xd6*8i\xccov<w'" +
-	"\x16b\xfa\x88\xc3\xc0_%QC\xfb*\x9du\xc3Q" +
-	"\xb1:\xc2\xb1\x10`$\x00F\x10H\x1az*\x1ec" +
-	"*\xe2\xfc\xde\xb2\x848_\xc0G\xea\xd4U\xa65@" +
-	"\xb5\xb9\xe9\xa8Z\x19\xb0J\xe2x\xfb4\xc7\xfb\xd4\x94" +
-	"\x0a\xcc\xe3\x9b \x96jN\x19\xef\xdf\xfc\xc4\xc8U\xb8" +
-	"\xf4\xa5\x05\x97\xc5\xc2/\xa59\xa2\xb7\xd2H\xf9I%" +
-	"\xf8L\x9b\xf2\x99\x92\x95\x19J\xb7\x9a\xf3\xba\x14\x18\x1a" +
-	"\x0e\x9b\xed\xd6\x96!\xca\xc5>2\x81}\x0f\xc8u\xe4" +
-	"!PM^D\xec\x13\x16\xd8\x97\x95\\\xd6\x88\x04Y" +
-	"\xc6Y\xc6\x86\xae\xdb\x805\\\x0b/V\xf6\xb8.\xd4" +
-	"<\x055\x87n{&\xca\x0f\xfd\xe4\x9c\xd7u\xc1r" +
-	"\x8a\xf4\xbf\x00\x00\x00\xff\xffc\xfd\x91G"
+const schema_d2c4a6f81b3e5097 = "x\xda\xacW}p\x14g\x19\x7f\x9f\xbd\xbb\xec\x85\xdc" +
+	"\xee\xb1\xd9\x8eT\xda\x98&\x93b\x93JJ\x93\xd6\xb1" +
+	"A\xb9M\xd46uL{\x0bf\x94\x01F\xd6\xdc\x86" +
+	"\xdc\xe4\xbew\xc3\x99\xb1\x11\xe9\x18;\xa0\x9d\x16\xb4\x16" +
+	"P\x18\x91\x8f\x99\xc0\x08\x06\x134H\x1c\x95\xa0\x03C" +
+	"\x14\x03\x1a#\xc11(\xe3D\xc7\x01\x06T\x022\xe7" +
+	"\xbc\xef\xde\xbb\xf7&\xb7!P\xf8\x8b#\xef\xfb\xfc\x9e" +
+	"\x8f\xf7\xf7\xfc\x9eg\x97\x18\x1e\xc5\xfd\xac\xf0\xcc|\xc4" +
+	"\xa9\xc7=\x05\x99\xa5\xe9o\xde>\x14\x17_G\x92\x0c" +
+	"\x08y\x80G\xa8\xf6\x0e\xcf\x01\x02\x19\xbc\x01\x04\x99\x92" +
+	"5\x8b\xff\xf6\xf7\xd1\xa77g/p\xf8B\x99\xb7\x18" +
+	"_\xa8\xf4\xa6\x11d\xbe8\xb9V\x19\xfe\xe9\xba\xcd\x0c" +
+	"\x82\xdc\xed\xbd\x85@\xdeD\x00\x9es\x9d=\xda</" +
+	"\xb9\xc5:w\xe3\xe3\x1e\xef-\xe4\xce|\xb6v\xc1\xfa" +
+	"\xa3\xa2\xfa-\xd6\xf5\x9b\xdey\x18\xf9\x1db\xf9\xa7=" +
+	"\x07\x1e\xed\xfbK\xc3w\x90*\x035\xed'\xc8\x03\xe4" +
+	"\\\x7fl\xf1\xe6\x0f\xbd2\xbe\x87\x05\x18\xb3\x00&\xc8" +
+	"\x85]\xea\xa3\xd5\xbe\xdf\x07\x0e Ite\xde\x0d." +
+	"{\xec\xe6\xfe\xa1\x11\x84@\x96\x0aw\xc8\xef/\\\x80" +
+	"S)\xfc\xb5K\xee*\xe2\x11\xca4\x9e)\xbbp\"" +
+	"s\xf8 \x9b\xa9^D\xe0\xa2E8\xd3\xed\xbf\xbd\xfc" +
+	"\xf6\xfe\x9b\xd7\x0f\xb2\xfeN\x15\x91Z\x0d\x17a\x7f\xaf" +
+	"\xbe\xb6U\xfce\xe3\xcb\xbd\xf8B\xce9A\x92\xffU" +
+	"4\"Oa?\xf2\xbf\x09\xd8k\xd5K\xe2W_\x1d" +
+	"9\x86\xd4G\x80\xb3\x92\xabU}\xa4\xae+}\xf8\xc2" +
+	"\xff\xd6\xb4|W\xff\xcc\xaf\x8e\xb3\xde\xfa}\xc4\xdb\x80" +
+	"\x0f{[;\x94*kZ\xb4\xfa\x14\x8b0\xe6+'" +
+	"\xe9\x13\x84\x9f<~.\xf9\xf4[wN\xe7*_\xfb" +
+	"1\x81\x03\xe4\xceL\xf0\xc9\xee\xaf&\x17\x9e\xc9+L" +
+	"\x99pL\xae\x14p\x94O\x0a/\xc9M\xf8W\xa6\xb9" +
+	"\xef\x1b\xbdja\xef\x19\xf6\x81\x9f\x17\xf03\xbc \xe0" +
+	"8\xe4g>\xf2\xe9\xa1A\xfd,\xe3f\xa5P\x8c\xdd" +
+	"\x9c\x7f\xf1\xe2\xf8\xd0\xe9\x7f\x8c\xb0\x96\xf5\xc4\xf2\x93\xc4" +
+	"\xb2\xe4\xa9?+\xab\x17\xed=\xc7X\xeaB9\xb6\xf4" +
+	"\xadJ\x8e\x8f^\x9f:\xcf&\xdf$\x90\xe4Ubz" +
+	"\xbe\xb5\xe0\xdbO\xc4\x0e\x8d2\xa6I+\xb7\xd2\x97\xae" +
+	"~\xef\x84\xf9\x81?2|k\x160\xdf\x06\xde\xea\xfa" +
+	"\xf0\x8a/\x95\x8f\xb1\xf5zAX\x881\xeb\x05\\\xaf" +
+	"\x1f\xae-[\xb6\xed\xcd\xce1\x06s\xa7\x85\xb9\xed\xc5" +
+	"\xfd'\x7f\\Y~\x81\x0dg\xa3\x15N7\x09g\xe3" +
+	"\x93\x05\xbb\xfe\xb0f\xd9D\x96\xaaV\xaa\xfbH\xaa=" +
+	"\x04\xfb\xe6P\xe3\xe3\x8bZW]b\xb0=\"\xc1\xee" +
+	"\xdcyc\xfd\xd2\x0f\x86/\xb1\xd8\x93VX\xd7\x08\xf6" +
+	"\xee\xfe\xe8\xde#}\xe3\x7fE\xd2\x02j*\x89u\xd8" +
+	"4X\xf0\xee\x1b\x99t\xc9$\x03:e\x05|\xf6\x95" +
+	"}\x83\x07\xbe\xf6\xf6$[\xf9\x8b$\x9c\x09\x829T" +
+	"\xf6\xa3M\xa5\x9d\xab\xfe\xc9X\x82H\xde\xec+\xbf\xb9" +
+	"\xe2+\x1e\xfc\xc4\x156\x93\\<8\x95\x81Tb\xaa" +
+	"wt\xeb\x14\xae#5n\x12\xab\xf0\x85f\x11\x83+" +
+	"\x1f\xdf\xfa\xbe\xdd[~v+\x8f]\x1d\xe2\xf7\xe5." +
+	"\x11\xc7\xd2)\xbe!\x0f\xe3_\x99\xd7\xcf-=y\xa4" +
+	"\xfd\xcb\xb7\xa7\xd1\\$\xee\x06\x09\xda\xc0\x8d\xaf\xff\xb7" +
+	"\xe7?\x87\xef0*P{Q$\xb5\x9f \x17\xa2\x1b" +
+	"\x9f8\xd4\xf7\xb9\xc6\x0cS\x1f\xf0\xd7\x00Z\x9dI\xe8" +
+	"zJK\x84\xab]-Z\"\x96\xa8\x0b\xeaz\xaa:" +
+	"\xa1\x19F\xc5r\xdd\xe8\x88\x98\x06R\xdd.7Bn" +
+	"@H\x12\xaa\x10R\xbd.P\x1f\xe1\xc0\x8f\x0dA\xca" +
+	"\xb50\x02\x90\x108\xe2\xb5\xc6Si-\x15\xaa\x08j" +
+	")-\x0a\x86\xea\xb5\x11+1b\x85\x0b\xd4%\x1cH" +
+	"\x00\xa4X\xd2b\xfc\xc7\xa7\\\xa0>7\xab\x1b\x7fH" +
+	"35\x10\x10\x07\x02\xe3\x93c|\xb6\xebz\xa2\"@" +
+	"<\x1a\xef1\x05\x16\xce\xd0#\xad\x14\xce1GC7" +
+	"\xcd\x88n\xa5h\xa0iU[\x98s\xe92\xe3\xf7\xe8" +
+	"0\x167u\xa7\xf8\x8bs`\x10\x03/\xe2\xc0;K" +
+	"\xd51B\xee\x19\xa7ET\x93\x05\xa9\xe0\xa0\x94\\\x03" +
+	"\x11A\xd0\x05\x04Od\xf0\x80\xe2\xb9\xf4\x94\xea\x06V" +
+	"\xbe\xa1.\xf0r\xcc\x08\x87t\xf5\xa3.\x0fB\xb6\x90" +
+	"\x01\xd5%\xf9wP\x858\xf9$\xf0\x90\x9bS@\x05" +
+	"D\x1e \xa7?\x00\x1e8[\x85\x81\x8e+y7\xd4" +
+	" N~\x07xp\xd9\xd3\x11\xe8p\x917\x11\xdb." +
+	"\xe0\xc1m\xb7)P\x91\x90\x93\xd0\x808Y\x07\x1e<" +
+	"\xf6\x00\x05\xaa\xc0\xf2J\xa8C\x9c\xdc\x04<\x14\xd8\x92" +
+	"\x04T%\xe4z\x82\xfc<\xf0\xc0\xdb\x02\x01t\xcc\xc8" +
+	"\x95\xe4\xb4\x04x\xf0\xda=\x07\xb1\xde\x9f\xa7kw|" +
+	"~\xbb,\x91\x98=\xc0C\xa1-\x11@\xf5[\x9a\xfa" +
+	"\x14\xe2\xa4k<\xcc\xb3\x87\x05\xd0\xc5B\xba\\\x858" +
+	"i\x8c\x87\"{S\x00*\xde\xd20>\xfb\x05\x0f>" +
+	"[\xb5\x81J\xad\xd4\x8f\xcfzx\x10\xec\x15\x04\xa8V" +
+	"H;\x1b\x10'm\xe1A\xb4u\x15\xe8\xf4\x96\xbak" +
+	"\x10'u\xf2~\xbd\xa5-\xae\x80\x1fS@\xc92A" +
+	"\x01?\xe6\xba\x02\x1b\x12\xa9x4l\xe8\x0a\x04,n" +
+	"+\xe0o\xd5\xc2\x11\x05\xfcmZl\x9d\x02\xa5\xe9T" +
+	"\x18\xdbeZ\xb4H\xa4AkiG\x08)\xe0\xc7\xe2" +
+	"\xa1\x80\x1f\xf7\x1f\xf9'a*\xb0!\xab\x00\x0a\x94\x9a" +
+	"\xe9p\x8b\xae@\x10\x9cIK\x8e\x19\xd22RQ\xee" +
+	"$\x15\xe59\xa9\xe0\xe31=\xbf\xb9x3\x1d\xbfG" +
+	"\x99\"=\xee${u\xb9\x9e\x0b\x84\x09\xe7a~\xae" +
+	"\x13\x10\xc0\xfcY\x9a\x984\x08\xe8A\x80\xfb\xd2\xbc\x98" +
+	"\x16\xd5\xc1\x878\xf0\xa1{\xd5\xd9\xfaT\xd8l\xab\x0e" +
+	"\x85\xd7\x87C\xba\x93\xce:\x16\xaf\x86)^\xac#\x0a" +
+	"\x1e\xc4\x81\x07AiH\x8f\xc5\xed\xff9\x96\x0a3\xe0" +
+	"!M\x08+\xf2hG\xc4\x0c'\"\x9d8v\x1eK" +
+	"\x1e\x13{\xb1S\xec\xc5\xb9\xd8A\xa3\xb1\xc2\x17\xf2\xa2" +
+	"\xf6\xe4)bV\xa2\xe9\x05\xeb|\x85\x19Hi\xb1u" +
+	"z\x0a\xbf\x95\x9b\x08\x1a\x9d\x99@\x97\x0bI\xc2-\xe5" +
+	"\xe17\xc4\xe2f[\x18\xb7\x00\xcbbn\xe6\x00}\xb0" +
+	"\xe1\xe30[\xacz\x83\xe1\xe8\x12\xb7\xf2\\.\x1d\x87" +
+	"&\xeb\x88v2q\xc5GL\xe7QG\\\xcd\xf5\xf8" +
+	"\x8e\xbe\x0af\x0eh\x8a2\xfd1\xb2\xe7\x09s\xb6\x89" +
+	";\x8d\xed\x04\xc3e\x1a\xf7\xa5\x15\xc9\x8e8\xa5\x0a\x9f" +
+	"\xd2\xf3\xc9\xce\xcf\x1c\xc5sE\xfa\x80\xcd\xc0>%V" +
+	"Y\xfb)\x9du\xc3\xce\xa9\x8e\x91\x8d\xf6p,\x04<" +
+	"\xe2\x80G\x10H\xe9\x9a\x11\x8fQ\x15q\xcc\xcb\xd2Z" +
+	"\xc7v\xb0Xl\x0d\x80\\\x81\x1f\x88\xc9+L\xab\xc1" +
+	"\xaa\xb3\xddS\xb1<`\x95\xcc\x91\x1d\xa4\x06w\xa99" +
+	"\x11\xa0\x87\xd7a4\xd5\xacr\xde\xbd9\xf0%\xd7\xdc" +
+	"OS<\xe7\x16;\xfb\x027C\x14\x97\xeb\x86\x1fW" +
+	"\x82\xcd\xb4!\x97)\x1e\xd5\xa1\x8e\x163\x8f\xc5@\xd1" +
+	"\xf8\xb0\xd9fM!\xacl\xf4\xab\x18\xe8g\x8a\xf4," +
+	"^N*\xf1\xa2F\xbf\xb9\x81~\x0aJ%u\x88\x93" +
+	"$>C\xa3!c>`5\xdf\xec\x83\x9c\xee\xfcs" +
+	"\x91gNM\"[\x06e\xe9}o\xc2y\xac\x0b\x96" +
+	"\x12\xa4\xff\x07\x00\x00\xff\xff\xe5d\xcb\xf6"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
@@ -3995,6 +4201,7 @@ func RegisterSchema(reg *schemas.Registry) {
 			0x9b42e0b418aaa3da,
 			0xa3dc4e2c8a2d1b65,
 			0xaa3fd50c2e18519e,
+			0xabafffc3db21cc48,
 			0xabf3f8a690e5cf99,
 			0xb14948c20e927c4f,
 			0xbad24ff06f302e7c,
@@ -4013,6 +4220,7 @@ func RegisterSchema(reg *schemas.Registry) {
 			0xd9798d983e2160b0,
 			0xdb2229b7c5a64698,
 			0xe13e5dd69e062581,
+			0xe25b66261c48c4f8,
 			0xe269273b76f49d79,
 			0xe3dcb4b2a46db5a1,
 			0xe91d77ff87970650,
