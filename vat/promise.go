@@ -195,24 +195,33 @@ func (p *promise) resolve(c capnp.Client) {
 	p.vat.resolving.Lock()
 	next := p.vat.pinClient(c)
 	if q, ok := next.road.(*promise); ok {
-		if q.leadsTo(p) {
+		switch {
+		case q.leadsTo(p):
 			p.vat.freeLater(&next)
-			next = pin{road: brokenRoad{failed("promise resolved to itself")}}
-			c = capnp.ErrorClient(failed("promise resolved to itself"))
-		} else {
+			next = p.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
+		case q.adopted != nil:
+			// What waited here waits there now: local callers must not go round it by way of the promise of
+			// go-capnp's that it stands for.
+			c = next.client()
+			defer c.Release()
+			p.to.Store(q)
+		default:
 			p.to.Store(q)
 		}
 	}
+	// Local callers follow by the same road: where c is a promise of go-capnp's, by way of ours for it.
+	follow := next.client()
+	defer func() { follow.Release() }()
 	p.settle(next, nil)
 	p.vat.resolving.Unlock()
 	if o, ok := next.road.(*object); ok && o.queue != nil {
 		// The calls that waited may wait again, in the queue of the object: local callers go through it too.
 		through := p.vat.throughQueue(o, next)
-		defer through.Release()
-		c = through
+		follow.Release()
+		follow = through
 	}
 	if p.resolver != nil {
-		p.resolver.Fulfill(c)
+		p.resolver.Fulfill(follow)
 	}
 }
 
