@@ -46,8 +46,8 @@ func (l *lane) write(frames [][]byte) error {
 		if len(frame) == 0 {
 			continue // nothing to write, and a nil frame would mean the end
 		}
-		held, due := l.valve.judge(frame)
-		if err := l.push(item{bytes.Clone(frame), held, due}); err != nil {
+		held, due, frees := l.valve.judge(frame)
+		if err := l.push(item{bytes.Clone(frame), held, due}, frees); err != nil {
 			return err
 		}
 	}
@@ -57,20 +57,24 @@ func (l *lane) write(frames [][]byte) error {
 // closeWrite queues the end. It has its place in the order like a frame, but no predicate sees it.
 func (l *lane) closeWrite() error {
 	l.valve.mu.Lock()
-	end := item{held: l.valve.held}
+	end, frees := item{held: l.valve.held}, l.valve.frees
 	if l.valve.delaying {
 		end.due = time.Now().Add(l.valve.delay)
 	}
 	l.valve.mu.Unlock()
-	if err := l.push(end); err != nil {
+	if err := l.push(end, frees); err != nil {
 		return err
 	}
 	return l.drain()
 }
 
-func (l *lane) push(it item) error {
+// push queues it, of which it was decided that it is held when the valve had been freed frees times.
+func (l *lane) push(it item, frees int) error {
 	l.valve.mu.Lock()
 	defer l.valve.mu.Unlock()
+	if frees != l.valve.frees {
+		it.held = l.valve.held // freed before it got here: nobody would free it any more
+	}
 	if l.err != nil {
 		return l.err
 	}

@@ -19,6 +19,7 @@ type Valve struct {
 	mu        sync.Mutex
 	lanes     []*lane
 	held      bool
+	frees     int                        // how often it was freed
 	holdIf    *func(*capnp.Message) bool // nil: not waiting for a frame
 	delay     time.Duration
 	delaying  bool
@@ -80,6 +81,7 @@ func (v *Valve) HoldIf(pred func(frame *capnp.Message) bool) {
 func (v *Valve) Free() {
 	v.mu.Lock()
 	v.held, v.holdIf = false, nil
+	v.frees++
 	lanes := slices.Clone(v.lanes)
 	for _, l := range lanes {
 		for i := range l.queue {
@@ -121,7 +123,8 @@ func (v *Valve) Delay(d time.Duration, from func(frame []byte) bool) {
 
 // judge says what becomes of a frame that is written now, having asked the predicates. They are asked with
 // v.mu released, since they are not ours; what they say counts only if they have not been replaced meanwhile.
-func (v *Valve) judge(frame []byte) (held bool, due time.Time) {
+// frees is the valve's count as of that.
+func (v *Valve) judge(frame []byte) (held bool, due time.Time, frees int) {
 	v.mu.Lock()
 	holdIf, delayFrom := v.holdIf, v.delayFrom
 	v.mu.Unlock()
@@ -146,7 +149,7 @@ func (v *Valve) judge(frame []byte) (held bool, due time.Time) {
 	if v.delaying && v.delay > 0 {
 		due = time.Now().Add(v.delay)
 	}
-	return v.held, due
+	return v.held, due, v.frees
 }
 
 // valveConn is a connection whose writes go through a valve.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -155,5 +156,37 @@ func TestValveReportsErrorsLater(t *testing.T) {
 	v.Free()
 	if err := c.WriteFrames([][]byte{frame(2)}); err != errBroken {
 		t.Errorf("%v, want the error of the frame before", err)
+	}
+}
+
+// What is written while a valve is being freed is not left behind.
+func TestFreeWhileWriting(t *testing.T) {
+	m := NewMemory()
+	a, b := memVat(t, m, "a", Config{}), memVat(t, m, "b", Config{})
+	dialed, accepted := connect(t, a, b)
+	link := m.Link(a.LocalID(), b.LocalID())
+	const rounds, burst = 200, 20
+	for round := range uint64(rounds) {
+		link.Hold()
+		written := make(chan struct{})
+		go func() {
+			defer close(written)
+			for n := range uint64(burst) {
+				if err := dialed.WriteFrames([][]byte{frame(round*burst + n)}); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		for link.Held() == 0 {
+			runtime.Gosched()
+		}
+		link.Free()
+		<-written
+		if held := link.Held(); held != 0 {
+			t.Fatalf("round %d: %d frames held by a free link", round, held)
+		}
+		for n := range uint64(burst) {
+			want(t, accepted, round*burst+n)
+		}
 	}
 }
