@@ -384,7 +384,7 @@ func caseCallBack(t *testing.T, p peerapi.Peer) {
 
 // What the peer holds of ours lives as long as it does, comes back as itself, and goes with it.
 func caseKept(t *testing.T, p peerapi.Peer) {
-	o, to := newObject(localPromise)
+	o, to := newObject(nil)
 	released := false
 	defer func() {
 		if !released {

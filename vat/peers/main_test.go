@@ -148,7 +148,7 @@ func dial(t *testing.T, v *vat.Vat, l net.Addr) peerapi.Peer {
 // goConn is go-capnp's end of a connection, with an object of its own as bootstrap. It is closed at the end of
 // the test.
 func goConn(t *testing.T, rw net.Conn) (*rpc.Conn, *object) {
-	o, client := newObject(localPromise)
+	o, client := newObject(nil)
 	conn := rpc.NewConn(rpc.NewStreamTransport(rw), &rpc.Options{BootstrapClient: capnp.Client(client)})
 	t.Cleanup(func() {
 		_ = conn.Close() // it may be closed already

@@ -13,12 +13,8 @@ import (
 	"github.com/vatwork/vatwork/vat/internal/peerapi"
 )
 
-// newPromise makes the promises of an object: those of a vat, or those of go-capnp.
+// newPromise makes the promises of an object in a vat; nil: go-capnp's own.
 type newPromise func() (peerapi.Peer, capnp.Resolver[peerapi.Peer])
-
-func localPromise() (peerapi.Peer, capnp.Resolver[peerapi.Peer]) {
-	return capnp.NewLocalPromise[peerapi.Peer]()
-}
 
 // An object is a Peer in Go: it runs in a vat and under go-capnp's rpc alike.
 type object struct {
@@ -30,6 +26,9 @@ type object struct {
 	notes     []uint32
 	resolvers []capnp.Resolver[peerapi.Peer]
 	held      peerapi.Peer
+	// Promises of go-capnp's: one that nobody holds any more becomes null, although it is fulfilled and a peer
+	// has an export of it.
+	promises []peerapi.Peer
 }
 
 func newObject(p newPromise) (*object, peerapi.Peer) {
@@ -39,7 +38,7 @@ func newObject(p newPromise) (*object, peerapi.Peer) {
 
 // local is an object for a driver to hand over, released at the end of its test.
 func local(t *testing.T) (*object, peerapi.Peer) {
-	o, c := newObject(localPromise)
+	o, c := newObject(nil)
 	t.Cleanup(c.Release)
 	return o, c
 }
@@ -47,10 +46,12 @@ func local(t *testing.T) (*object, peerapi.Peer) {
 // Shutdown implements server.Shutdowner.
 func (o *object) Shutdown() {
 	o.mu.Lock()
-	held := o.held
-	o.held = peerapi.Peer{}
+	held := append(o.promises, o.held)
+	o.promises, o.held = nil, peerapi.Peer{}
 	o.mu.Unlock()
-	held.Release()
+	for _, p := range held {
+		p.Release()
+	}
 	close(o.down)
 }
 
@@ -136,10 +137,16 @@ func (o *object) Promise(_ context.Context, c peerapi.Peer_promise) error {
 	if err != nil {
 		return err
 	}
-	p, r := o.newPromise()
 	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.newPromise != nil {
+		p, r := o.newPromise()
+		o.resolvers = append(o.resolvers, r)
+		return res.SetPeer(p)
+	}
+	p, r := capnp.NewLocalPromise[peerapi.Peer]()
 	o.resolvers = append(o.resolvers, r)
-	o.mu.Unlock()
+	o.promises = append(o.promises, p.AddRef())
 	return res.SetPeer(p)
 }
 
