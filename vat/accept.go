@@ -21,7 +21,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 	if n == nil {
 		return fault("Provide without a nonce")
 	}
-	ref, err := s.newAnswer(p.QuestionId(), &answer{})
+	ref, err := s.newAnswer(p.QuestionId(), &answer{provide: true})
 	if err != nil {
 		return err
 	}

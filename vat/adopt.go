@@ -7,6 +7,19 @@ import (
 	"capnproto.org/go/capnp/v3"
 )
 
+// pinPart is a pin on what can be named of a part of the results of a local call: the capability, if it is here,
+// else a promise of ours for it. It borrows p, whose road is an answerRoad.
+func (v *Vat) pinPart(p pin) pin {
+	c := p.client()
+	defer v.later(c.Release)
+	now := v.pinClient(c)
+	if _, still := now.road.(answerRoad); !still {
+		return now
+	}
+	defer v.freeLater(&now)
+	return v.adopt(now.snap)
+}
+
 type adoptedKey struct{ v *Vat }
 
 // adopt is a pin on a promise of ours that stands for s, an unresolved promise of go-capnp's (a

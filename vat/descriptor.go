@@ -46,6 +46,11 @@ func (s *session) describe(d rpc.CapDescriptor, p pin) {
 // intro, if not nil, is an introduction that was made already. It returns the introduction, if one was used.
 func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, intro *introduction) *introduction {
 	switch to := p.road.(type) {
+	case answerRoad:
+		// A part of results that are not here, or are by now: promised, or named.
+		again := s.vat.pinPart(p)
+		s.freeLater(p)
+		return s.describeAs(d, again, again.road, again, nil)
 	case brokenRoad:
 		if !p.snap.IsValid() {
 			d.SetNone()

@@ -164,6 +164,8 @@ func (s *session) liftProvision(id uint32, embargo []byte) error {
 		return fault("Disembargo (accept) of answer %d, which does not exist", id)
 	}
 	switch {
+	case a.provide && a.provides == nil:
+		return nil // nobody waits
 	case a.provides != nil:
 		s.emit(do(func() {
 			a.provides.visit(func(x *provision) []outcome { return x.lift(string(embargo)) })

@@ -68,6 +68,10 @@ func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedA
 	ctx, cancel := context.WithCancel(ctx)
 	a := &promisedAnswer{vat: v, cancel: cancel}
 	a.promise = capnp.NewPromise(s.Method, a, nil)
+	md := a.promise.Answer().Metadata()
+	md.Lock()
+	md.Put(answerKey{}, a)
+	md.Unlock()
 	a.deliver = func(res result) { a.promise.Resolve(res.content, res.err) }
 	c.ctx, c.ret = ctx, a
 	return c, a, nil
@@ -88,6 +92,7 @@ type promisedAnswer struct {
 	pipe      pipeline
 	on        *questionRef // held until released
 	inFlight  int          // pipelined calls under way
+	holds     int          // pins on parts of the results
 	delivered bool
 	released  bool
 	cleaned   bool
@@ -104,6 +109,46 @@ func (a *promisedAnswer) PipelineSend(ctx context.Context, path []capnp.Pipeline
 // PipelineRecv implements capnp.PipelineCaller.
 func (a *promisedAnswer) PipelineRecv(ctx context.Context, path []capnp.PipelineOp, r capnp.Recv) capnp.PipelineCaller {
 	return a.vat.recv(ctx, r, answerRoad{a, path})
+}
+
+// answerKey is where go-capnp's answer to a call of ours keeps the promisedAnswer.
+type answerKey struct{}
+
+// answerOf is the answer on which c is pipelined, held, if it is one of ours.
+func answerOf(c capnp.PipelineClient) (*promisedAnswer, bool) {
+	md := c.Answer().Metadata()
+	md.Lock()
+	x, ok := md.Get(answerKey{})
+	md.Unlock()
+	if !ok {
+		return nil, false
+	}
+	a := x.(*promisedAnswer)
+	return a, a.tryHold()
+}
+
+// tryHold keeps the results for a pin, unless they are gone.
+func (a *promisedAnswer) tryHold() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cleaned {
+		return false
+	}
+	a.holds++
+	return true
+}
+
+func (r answerRoad) hold() {
+	if !r.a.tryHold() {
+		panic("vat: answer held after its results were freed")
+	}
+}
+
+func (r answerRoad) drop() {
+	r.a.mu.Lock()
+	r.a.holds--
+	r.a.mu.Unlock()
+	r.a.cleanUp()
 }
 
 // answerRoad leads to what path leads to in the results of a local call.
@@ -181,7 +226,13 @@ func (a *promisedAnswer) settled(r result) {
 	if r.err == nil && r.content.Message() != nil {
 		table := r.content.Message().CapTable()
 		for i := range table.Len() {
-			pins = append(pins, a.vat.follow(table.At(i)))
+			p := a.vat.follow(table.At(i))
+			if _, adopted := p.road.(*promise); adopted {
+				// Of go-capnp's promises ours take the place: what waits on them waits with us.
+				table.At(i).Release()
+				table.Set(capnp.CapabilityID(i), p.client())
+			}
+			pins = append(pins, p)
 		}
 	}
 	out := a.pipe.settle(r, pins)
@@ -225,7 +276,7 @@ func (a *promisedAnswer) release() {
 // cleanUp lets go of the results once they were delivered and released.
 func (a *promisedAnswer) cleanUp() {
 	a.mu.Lock()
-	if !a.delivered || !a.released || a.cleaned {
+	if !a.delivered || !a.released || a.cleaned || a.holds > 0 {
 		a.mu.Unlock()
 		return
 	}

@@ -224,7 +224,7 @@ func (r *reference) settle(c capnp.Client) {
 	if shut {
 		r.vat.freeLater(&next)
 	} else if r.resolver != nil {
-		add := c.AddRef()
+		add := next.client() // not c: a promise of go-capnp's is followed by way of ours for it
 		if o, ok := next.road.(*object); ok && o.queue != nil {
 			// Calls that came this way may wait in the queue of the object: local callers go through it too.
 			add.Release()

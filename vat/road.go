@@ -12,6 +12,7 @@ import (
 //	pipelineRoad  onto the same, addressed to an answer that has not come, or to what came of it
 //	embargoRef    into the queue of an embargo, or past it once it is lifted
 //	*promise      into the queue of a promise, or to what it was resolved to
+//	answerRoad    to what comes of a call of local code, wherever that went
 //	*object       to a local object
 //	*spawned      to a local object that is an actor
 //	brokenRoad    nowhere
@@ -66,6 +67,10 @@ func (v *Vat) follow(c capnp.Client) pin {
 		return pin{s, b}
 	case *spawned:
 		return pin{s, b}
+	case capnp.PipelineClient:
+		if a, ok := answerOf(b); ok {
+			return pin{s, answerRoad{a, b.Transform()}}
+		}
 	case error:
 		return pin{s, brokenRoad{b}}
 	}
