@@ -24,7 +24,8 @@ type answer struct {
 
 	yourself bool         // its results are for a question of ours, not for the peer
 	taker    *questionRef // that question, once known
-	provides *provisionRef
+	provide  bool
+	provides *provisionRef // of a Provide, unless it was over before it came: the recipient had let go
 	accepts  *provisionRef
 }
 

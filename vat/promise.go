@@ -195,17 +195,10 @@ func (p *promise) resolve(c capnp.Client) {
 	p.vat.resolving.Lock()
 	next := p.vat.pinClient(c)
 	if q, ok := next.road.(*promise); ok {
-		switch {
-		case q.leadsTo(p):
+		if q.leadsTo(p) {
 			p.vat.freeLater(&next)
 			next = p.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
-		case q.adopted != nil:
-			// What waited here waits there now: local callers must not go round it by way of the promise of
-			// go-capnp's that it stands for.
-			c = next.client()
-			defer c.Release()
-			p.to.Store(q)
-		default:
+		} else {
 			p.to.Store(q)
 		}
 	}
