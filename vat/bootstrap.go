@@ -48,7 +48,6 @@ func (s *session) sendBootstrap(a *askBootstrap) {
 		return
 	}
 	s.send(msgBootstrap(s.ask(a.q, &question{at: a.at})))
-	s.questionDroppedEarly(a.q)
 }
 
 // onBootstrap: "Get the bootstrap interface exported by the remote vat."

@@ -107,7 +107,6 @@ func (s *session) sendProvide(a *askProvide) {
 	check(p.SetRecipient(await.ToPtr()))
 	s.send(m)
 	s.emit(do(a.target.drop))
-	s.questionDroppedEarly(a.q)
 }
 
 // sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".
@@ -129,14 +128,6 @@ func (s *session) sendAccept(a *askAccept) {
 		check(acc.SetEmbargo(a.embargo))
 	}
 	s.send(m)
-	s.questionDroppedEarly(a.q)
-}
-
-// questionDroppedEarly finishes a question that was let go before it was asked.
-func (s *session) questionDroppedEarly(q *questionRef) {
-	if q.holds.Load() <= 0 {
-		s.questionDropped(q)
-	}
 }
 
 // A contact is an introduction as the recipient has it: where the capability is, and the vine.
