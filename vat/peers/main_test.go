@@ -27,7 +27,9 @@ func TestMain(m *testing.M) {
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	code := m.Run()
 	dropProgram()
-	if err := goleak.Find(); code == 0 && err != nil {
+	// An object that go-capnp has sent by two messages is never let go; those of vats are counted, see newVat.
+	err := goleak.Find(goleak.IgnoreAnyFunction("capnproto.org/go/capnp/v3/server.(*Server).handleCalls"))
+	if code == 0 && err != nil {
 		fmt.Fprintln(os.Stderr, "leaked:", err)
 		code = 1
 	}
@@ -82,6 +84,7 @@ func newVat(t *testing.T, name string, with func(*vat.Config)) (*vat.Vat, *objec
 		if err := v.Close(); err != nil {
 			t.Error(err)
 		}
+		eventually(t, func() string { return "objects shut down" }, func() bool { return o.live.Load() == 0 })
 	})
 	return v, o
 }

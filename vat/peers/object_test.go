@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,6 +20,7 @@ type newPromise func() (peerapi.Peer, capnp.Resolver[peerapi.Peer])
 // An object is a Peer in Go: it runs in a vat and under go-capnp's rpc alike.
 type object struct {
 	newPromise newPromise
+	live       *atomic.Int32 // objects that came of the same first one and are not shut down
 	down       chan struct{} // closed with the last reference
 	changed    chan struct{} // a note has come; capacity 1
 
@@ -31,8 +33,11 @@ type object struct {
 	promises []peerapi.Peer
 }
 
-func newObject(p newPromise) (*object, peerapi.Peer) {
-	o := &object{newPromise: p, down: make(chan struct{}), changed: make(chan struct{}, 1)}
+func newObject(p newPromise) (*object, peerapi.Peer) { return another(p, new(atomic.Int32)) }
+
+func another(p newPromise, live *atomic.Int32) (*object, peerapi.Peer) {
+	live.Add(1)
+	o := &object{newPromise: p, live: live, down: make(chan struct{}), changed: make(chan struct{}, 1)}
 	return o, peerapi.Peer_ServerToClient(o)
 }
 
@@ -53,6 +58,7 @@ func (o *object) Shutdown() {
 		p.Release()
 	}
 	close(o.down)
+	o.live.Add(-1)
 }
 
 func (o *object) record(n uint32) {
@@ -116,7 +122,7 @@ func (o *object) Self(_ context.Context, c peerapi.Peer_self) error {
 	if err := inside.SetName("inside"); err != nil {
 		return err
 	}
-	_, peer := newObject(o.newPromise)
+	_, peer := another(o.newPromise, o.live)
 	return inside.SetPeer(peer)
 }
 
@@ -125,7 +131,7 @@ func (o *object) Twice(_ context.Context, c peerapi.Peer_twice) error {
 	if err != nil {
 		return err
 	}
-	_, peer := newObject(o.newPromise)
+	_, peer := another(o.newPromise, o.live)
 	if err := res.SetOne(peer); err != nil {
 		return err
 	}
