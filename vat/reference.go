@@ -79,14 +79,26 @@ func (r *reference) Shutdown() {
 		r.road = brokenRoad{failed("call on a released reference")}
 	}
 	r.mu.Unlock()
-	dropRoad(home)
-	if q != nil {
-		q.drop()
-	}
+	r.letGo(q, home, vine)
 	if contact != nil {
 		contact.drop()
 	}
-	r.vat.freeLater(next, vine)
+	r.vat.freeLater(next)
+}
+
+// letGo drops the Accept, if there is one, and the way through the introducer. That is held until the Accept is
+// finished, and so until all that was pipelined on it has been answered: the introducer withdraws the provision
+// with it, and until the Accept has arrived that would be the end of all of them.
+func (r *reference) letGo(accept *questionRef, home road, vine *pin) {
+	if accept == nil {
+		dropRoad(home)
+		return
+	}
+	accept.keep(func() {
+		dropRoad(home)
+		r.vat.freeLater(vine)
+	})
+	accept.drop()
 }
 
 func (r *reference) String() string {
@@ -210,17 +222,7 @@ func (r *reference) settle(c capnp.Client) {
 	for _, w := range watchers {
 		w.tell(r.vat.pinClient(c), nil)
 	}
-	if q != nil {
-		// The way through the introducer is let go when the Accept is finished, and so when all that was
-		// pipelined on it has been answered: until then something may still go wrong with it.
-		q.keep(func() {
-			dropRoad(home)
-			r.vat.freeLater(vine)
-		})
-		q.drop()
-	} else {
-		dropRoad(home)
-	}
+	r.letGo(q, home, vine)
 	if shut {
 		r.vat.freeLater(&next)
 	} else if r.resolver != nil {
