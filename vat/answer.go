@@ -110,7 +110,7 @@ func (s *session) putAnswer(target wireTarget, p parcel) error {
 			d, now = delivery{brokenRoad{s.vat.beyondLimit("Pipelined", max, "calls that wait on one answer")}, p}, true
 			return
 		}
-		d, now = a.pipe.add(pipelined{target.path, p})
+		d, now = a.pipe.add(pipelined{path: target.path, parcel: p})
 	}) {
 		return fault("message for answer %d, which does not exist", target.id)
 	}

@@ -176,7 +176,7 @@ func (s *session) liftProvision(id uint32, embargo []byte) error {
 		lift := &liftKept{a.ref, string(embargo)}
 		s.answers.visit(id, func(x *answer) {
 			if now = x.pipe.res != nil; !now {
-				x.pipe.queue = append(x.pipe.queue, pipelined{nil, lift})
+				x.pipe.queue = append(x.pipe.queue, pipelined{parcel: lift})
 			}
 		})
 		if now {

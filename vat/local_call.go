@@ -103,12 +103,12 @@ var _ sink = (*promisedAnswer)(nil)
 
 // PipelineSend implements capnp.PipelineCaller.
 func (a *promisedAnswer) PipelineSend(ctx context.Context, path []capnp.PipelineOp, s capnp.Send) (*capnp.Answer, capnp.ReleaseFunc) {
-	return a.vat.send(ctx, s, answerRoad{a, path})
+	return a.vat.send(ctx, s, answerRoad{a: a, path: path})
 }
 
 // PipelineRecv implements capnp.PipelineCaller.
 func (a *promisedAnswer) PipelineRecv(ctx context.Context, path []capnp.PipelineOp, r capnp.Recv) capnp.PipelineCaller {
-	return a.vat.recv(ctx, r, answerRoad{a, path})
+	return a.vat.recv(ctx, r, answerRoad{a: a, path: path})
 }
 
 // answerKey is where go-capnp's answer to a call of ours keeps the promisedAnswer.
@@ -151,10 +151,12 @@ func (r answerRoad) drop() {
 	r.a.cleanUp()
 }
 
-// answerRoad leads to what path leads to in the results of a local call.
+// answerRoad leads to what path leads to in the results of a local call: for local callers to the reference there,
+// which follows resolutions; for all that is pinned, to where that reference was when the results came.
 type answerRoad struct {
-	a    *promisedAnswer
-	path []capnp.PipelineOp
+	a     *promisedAnswer
+	path  []capnp.PipelineOp
+	fixed bool
 }
 
 func (r answerRoad) put(p parcel) {
@@ -165,7 +167,7 @@ func (r answerRoad) put(p parcel) {
 		a.inFlight++
 		c.ret = countedSink{c.ret, a}
 	}
-	if d, now := a.pipe.add(pipelined{r.path, p}); now {
+	if d, now := a.pipe.add(pipelined{r.path, p, r.fixed}); now {
 		d.to.put(d.parcel)
 	}
 }
@@ -173,7 +175,7 @@ func (r answerRoad) put(p parcel) {
 func (r answerRoad) current() road {
 	r.a.mu.Lock()
 	defer r.a.mu.Unlock()
-	return r.a.pipe.road(r.path)
+	return r.a.pipe.road(r.path, r.fixed)
 }
 
 func (r answerRoad) wake() {
@@ -233,6 +235,7 @@ func (a *promisedAnswer) settled(r result) {
 				table.Set(capnp.CapabilityID(i), p.client())
 			}
 			pins = append(pins, p)
+			a.pipe.fixed = append(a.pipe.fixed, a.vat.pinClient(table.At(i)))
 		}
 	}
 	out := a.pipe.settle(r, pins)
@@ -281,8 +284,8 @@ func (a *promisedAnswer) cleanUp() {
 		return
 	}
 	a.cleaned = true
-	pins, res, q := a.pipe.pins, a.pipe.res, a.on
-	a.pipe.pins, a.on = nil, nil
+	pins, res, q := append(a.pipe.pins, a.pipe.fixed...), a.pipe.res, a.on
+	a.pipe.pins, a.pipe.fixed, a.on = nil, nil, nil
 	a.mu.Unlock()
 	a.vat.later(func() {
 		if a.promise != nil {

@@ -25,12 +25,14 @@ type pipeline struct {
 	closing bool
 	res     *result
 	pins    []pin
+	fixed   []pin // of local calls, whose pins follow: the same that do not
 }
 
 // pipelined is a parcel for what path leads to in the results.
 type pipelined struct {
 	path []capnp.PipelineOp
 	parcel
+	fixed bool // it goes to what was pinned when the results came, even if that has resolved since
 }
 
 // A delivery is a parcel to be put on a road.
@@ -41,7 +43,7 @@ type delivery struct {
 
 // add takes one more parcel: it waits, or is to be delivered now.
 func (p *pipeline) add(x pipelined) (delivery, bool) {
-	to := p.road(x.path)
+	to := p.road(x.path, x.fixed)
 	if to == nil {
 		p.queue = append(p.queue, x)
 		return delivery{}, false
@@ -51,8 +53,10 @@ func (p *pipeline) add(x pipelined) (delivery, bool) {
 }
 
 // road is where to put what is pipelined on path, nil while it has to wait.
-func (p *pipeline) road(path []capnp.PipelineOp) road {
+func (p *pipeline) road(path []capnp.PipelineOp, fixed bool) road {
 	switch {
+	case p.res != nil && fixed:
+		return p.res.at(path, p.fixed)
 	case p.res != nil:
 		return p.res.at(path, p.pins)
 	case p.on != nil && !p.closing:
@@ -99,7 +103,7 @@ func (p *pipeline) dropCanceled() (canceled []parcel) {
 func (p *pipeline) flush() []delivery {
 	out := make([]delivery, len(p.queue))
 	for i, x := range p.queue {
-		out[i] = delivery{p.road(x.path), x.parcel}
+		out[i] = delivery{p.road(x.path, x.fixed), x.parcel}
 	}
 	p.queue = nil
 	return out

@@ -12,7 +12,7 @@ import (
 //	pipelineRoad  onto the same, addressed to an answer that has not come, or to what came of it
 //	embargoRef    into the queue of an embargo, or past it once it is lifted
 //	*promise      into the queue of a promise, or to what it was resolved to
-//	answerRoad    to what comes of a call of local code, wherever that went
+//	answerRoad    to what comes of a call of local code, wherever that went (of two kinds, one for local callers)
 //	*object       to a local object
 //	*spawned      to a local object that is an actor
 //	brokenRoad    nowhere
@@ -46,8 +46,12 @@ type pin struct {
 // pinClient pins c as it is now. It borrows c.
 func (v *Vat) pinClient(c capnp.Client) pin {
 	p := v.follow(c)
-	if ref, ok := p.road.(*reference); ok {
-		p.road = ref.end()
+	switch to := p.road.(type) {
+	case *reference:
+		p.road = to.end()
+	case answerRoad:
+		to.fixed = true
+		p.road = to
 	}
 	return p
 }
@@ -69,7 +73,7 @@ func (v *Vat) follow(c capnp.Client) pin {
 		return pin{s, b}
 	case capnp.PipelineClient:
 		if a, ok := answerOf(b); ok {
-			return pin{s, answerRoad{a, b.Transform()}}
+			return pin{s, answerRoad{a: a, path: b.Transform()}}
 		}
 	case error:
 		return pin{s, brokenRoad{b}}

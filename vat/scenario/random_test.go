@@ -13,6 +13,7 @@ import (
 var (
 	scripts   = flag.Int("scripts", 60, "how many random scripts are run")
 	keepFails = flag.String("keep", "", "write a random script that fails to this file")
+	file      = flag.String("file", "", "the script that TestFile runs")
 )
 
 // An author writes scripts at random: vats that pass promises and objects to each other, call them all the time,
@@ -244,4 +245,12 @@ func runRandom(t *testing.T, seed uint64) {
 			t.Errorf("%v\n%s", err, strings.Join(s.lines, "\n"))
 		}
 	})
+}
+
+// TestFile runs the script that -file names, under some schedules: for one that was kept.
+func TestFile(t *testing.T) {
+	if *file == "" {
+		t.Skip("no -file")
+	}
+	runSchedules(t, readScript(t, *file))
 }
