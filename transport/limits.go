@@ -36,6 +36,12 @@ type Limits struct {
 	// CloseGrace is how long the transport actor waits, after an Abort or a failed write, for the peer to end
 	// its side.
 	CloseGrace time.Duration
+
+	// KeepAlive is how long a connection of TCP may be silent before the system asks the other end whether
+	// it is still there, and then how long each of three probes may stay unanswered before the connection
+	// is broken: a peer whose machine is gone is found out after four times KeepAlive. Negative: never
+	// asked.
+	KeepAlive time.Duration
 }
 
 // DefaultLimits are Cap'n Proto's customary ones, and generous waits.
@@ -49,10 +55,11 @@ func DefaultLimits() Limits {
 		MaxHandshakes:    128,
 		MaxQueuedBytes:   256 << 20,
 		CloseGrace:       time.Second,
+		KeepAlive:        15 * time.Second,
 	}
 }
 
-// withDefaults fills zero fields. A negative one counts as zero: a limit cannot be switched off.
+// withDefaults fills zero fields. A negative one counts as zero: a limit cannot be switched off, but for KeepAlive.
 func (l Limits) withDefaults() Limits {
 	d := DefaultLimits()
 	if l.MaxMessageBytes <= 0 {
@@ -78,6 +85,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.CloseGrace <= 0 {
 		l.CloseGrace = d.CloseGrace
+	}
+	if l.KeepAlive == 0 {
+		l.KeepAlive = d.KeepAlive
 	}
 	return l
 }

@@ -118,6 +118,7 @@ func (n *tcpNetwork) bounded(ctx context.Context) (context.Context, context.Canc
 
 // open does the handshake and the hellos. It owns tcp.
 func (n *tcpNetwork) open(ctx context.Context, tcp *net.TCPConn, remote string, want VatID) (Conn, error) {
+	keepAlive(tcp, n.cfg.Limits.KeepAlive)
 	stop := closeWhenDone(ctx, tcp)
 	conn, err := n.handshake(ctx, tcp, remote, want)
 	if cause := stop(); cause != nil && err == nil {

@@ -26,6 +26,7 @@ var twoPartySerial atomic.Uint64
 // count.
 func TwoParty(rw net.Conn, cfg Config) Conn {
 	limits := cfg.Limits.withDefaults()
+	keepAlive(rw, limits.KeepAlive)
 	s, ok := rw.(stream)
 	if !ok {
 		s = wholeConn{rw}
