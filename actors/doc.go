@@ -1,5 +1,6 @@
 // Package actors is the actor kit of Vatwork, on top of protoactor-go: the two mailboxes that a vat is made
-// of, supervision that never restarts, and workers for code that may block.
+// of, hosts of capability objects with their supervision, workers for code that may block, and the two ways between
+// plain actors and capabilities, [Ask] and [PipeTo].
 //
 // # Order
 //
@@ -13,6 +14,7 @@
 //
 // # Failure
 //
-// A panic in an actor goes to its supervisor as protoactor has it. [StopOnFailure] stops the child and tells;
-// nothing here restarts an actor, since what it knew (ids that a peer holds) is gone with it.
+// A panic in an actor goes to its supervisor as protoactor has it. [StopOnFailure] stops the child and tells: an
+// actor of the protocol is not restarted, since what it knew (ids that a peer holds) is gone with it. A [Host] is,
+// by a [Supervisor], as its [Policy] says: its calls wait outside of what fails.
 package actors

@@ -111,6 +111,11 @@ func New(cfg Config) (*Vat, error) {
 // ID is who this vat is.
 func (v *Vat) ID() transport.VatID { return v.network.LocalID() }
 
+// ActorSystem is the protoactor system that the vat lives in. Plain actors can be spawned in it, by its Root: they
+// are no part of the vat, so their supervision is protoactor's, and Close does not stop them. See actors.Ask
+// for a capability that is answered by one, and actors.PipeTo for one that calls capabilities.
+func (v *Vat) ActorSystem() *actor.ActorSystem { return v.system }
+
 // rootActor is the vat in the actor tree: the parent of sessions, promises, provisions and objects.
 type rootActor struct{}
 
