@@ -22,6 +22,9 @@ type Conn interface {
 	// dialed again: an accepted one has the port that the peer happened to call from.
 	RemoteAddr() string
 
+	// Limits are those of the network's configuration, for NewActor.
+	Limits() Limits
+
 	// WriteFrames sends encoded messages, all in one write where the medium allows. One goroutine at a
 	// time; blocks while the peer does not read; keeps no reference to frames after it returns.
 	// After an error the stream is unusable.

@@ -5,9 +5,15 @@ import "fmt"
 // A FrameError is a peer's fault: what it sent is no acceptable frame. The session answers with an Abort.
 type FrameError struct {
 	Reason string
+	Limit  string // the field of Limits beyond which it goes, "" for none
 }
 
 func (e *FrameError) Error() string { return "transport: bad frame: " + e.Reason }
+
+// beyond is the FrameError of a peer that goes beyond a limit.
+func beyond(limit string, allowed int, what string, args ...any) error {
+	return &FrameError{fmt.Sprintf(what, args...) + fmt.Sprintf(": Limits.%s allows %d", limit, allowed), limit}
+}
 
 // A HelloError is a peer's fault: its hello is malformed, of another version, or says what it must not.
 type HelloError struct {
@@ -38,5 +44,5 @@ type SlowPeerError struct {
 }
 
 func (e *SlowPeerError) Error() string {
-	return fmt.Sprintf("transport: the peer does not read: %d bytes are queued for it, the limit is %d", e.Queued, e.Limit)
+	return fmt.Sprintf("transport: the peer does not read: %d bytes are queued for it: Limits.MaxQueuedBytes allows %d", e.Queued, e.Limit)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 
 	"capnproto.org/go/capnp/v3"
@@ -80,12 +79,12 @@ func (f *frameReader) readHeader() (total int, err error) {
 	}
 	segments := uint64(binary.LittleEndian.Uint32(f.header)) + 1
 	if segments > uint64(f.limits.MaxSegments) {
-		return 0, &FrameError{fmt.Sprintf("%d segments, at most %d are allowed", segments, f.limits.MaxSegments)}
+		return 0, beyond("MaxSegments", f.limits.MaxSegments, "%d segments", segments)
 	}
 	// The number of segments and each one's size, four bytes each, padded to a word.
 	headerBytes := (segments/2 + 1) * wordBytes
 	if headerBytes > uint64(f.limits.MaxMessageBytes) {
-		return 0, &FrameError{fmt.Sprintf("a header of %d bytes, at most %d are allowed for all", headerBytes, f.limits.MaxMessageBytes)}
+		return 0, beyond("MaxMessageBytes", f.limits.MaxMessageBytes, "a header of %d bytes", headerBytes)
 	}
 	f.header = grown(f.header, int(headerBytes))
 	if _, err := io.ReadFull(f.r, f.header[wordBytes:]); err != nil {
@@ -98,12 +97,12 @@ func (f *frameReader) readHeader() (total int, err error) {
 		size := uint64(binary.LittleEndian.Uint32(f.header[4+4*i:])) * wordBytes
 		// Checked at each step: sizes are below 2^35 and the sum before was below 2^63.
 		if sum += size; sum > uint64(f.limits.MaxMessageBytes) {
-			return 0, &FrameError{fmt.Sprintf("more than the %d bytes allowed", f.limits.MaxMessageBytes)}
+			return 0, beyond("MaxMessageBytes", f.limits.MaxMessageBytes, "a message of %d bytes or more", sum)
 		}
 		f.sizes = append(f.sizes, int(size))
 	}
 	if f.sizes[0] == 0 {
-		return 0, &FrameError{"the first segment is empty, so there is no root"}
+		return 0, &FrameError{Reason: "the first segment is empty, so there is no root"}
 	}
 	return int(sum - headerBytes), nil
 }
@@ -142,7 +141,7 @@ func newMessage(body []byte, sizes []int, limits Limits) (*capnp.Message, error)
 	}
 	msg, _, err := capnp.NewMessage(arena)
 	if err != nil {
-		return nil, &FrameError{err.Error()}
+		return nil, &FrameError{Reason: err.Error()}
 	}
 	msg.TraverseLimit = max(limits.TraverseBytes, rereads*uint64(len(body)))
 	msg.DepthLimit = limits.MaxDepth
@@ -150,7 +149,7 @@ func newMessage(body []byte, sizes []int, limits Limits) (*capnp.Message, error)
 	// of goroutines read the message.
 	for i := range sizes {
 		if _, err := msg.Segment(capnp.SegmentID(i)); err != nil {
-			return nil, &FrameError{err.Error()}
+			return nil, &FrameError{Reason: err.Error()}
 		}
 	}
 	return msg, nil

@@ -39,6 +39,7 @@ func (c *memConn) join(far *memConn) {
 func (c *memConn) Local() Hello                       { return c.local }
 func (c *memConn) Peer() Hello                        { return c.peer }
 func (c *memConn) RemoteAddr() string                 { return memAddr(c.peer.ID) }
+func (c *memConn) Limits() Limits                     { return c.in.limits }
 func (c *memConn) ReadFrame() (*capnp.Message, error) { return c.in.next() }
 func (c *memConn) WriteFrames(frames [][]byte) error  { return c.lane.write(frames) }
 func (c *memConn) CloseWrite() error                  { return c.lane.closeWrite() }

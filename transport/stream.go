@@ -50,6 +50,7 @@ func greet(s stream, remote string, local Hello, proven VatID, limits Limits) (*
 func (c *streamConn) Local() Hello                       { return c.local }
 func (c *streamConn) Peer() Hello                        { return c.peer }
 func (c *streamConn) RemoteAddr() string                 { return c.remote }
+func (c *streamConn) Limits() Limits                     { return c.in.limits }
 func (c *streamConn) WriteFrames(frames [][]byte) error  { return c.out.write(frames) }
 func (c *streamConn) ReadFrame() (*capnp.Message, error) { return c.in.next() }
 func (c *streamConn) CloseWrite() error                  { return c.stream.CloseWrite() }

@@ -1,9 +1,12 @@
 package vat
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"time"
+
+	"github.com/vatwork/vatwork/transport"
 )
 
 // Limits bound what peers and local code can make a vat hold. What would go beyond one is answered with an
@@ -92,8 +95,21 @@ func (v *Vat) exceeded(name string) {
 	v.counts[name]++
 }
 
+// exceededOnWire counts the end of a connection that is for a limit of transport.Limits.
+func (v *Vat) exceededOnWire(err error) {
+	var bad *transport.FrameError
+	var slow *transport.SlowPeerError
+	switch {
+	case errors.As(err, &bad) && bad.Limit != "":
+		v.exceeded(bad.Limit)
+	case errors.As(err, &slow):
+		v.exceeded("MaxQueuedBytes")
+	}
+}
+
 // Exceeded says how often something was refused or a session ended for a limit, by the name of its field in
-// Limits, and under "refused Accepts" how often a vat asked for a provision that was not for it.
+// Limits or transport.Limits, and under "refused Accepts" how often a vat asked for a provision that was not for
+// it.
 func (v *Vat) Exceeded() map[string]uint64 {
 	v.countMu.Lock()
 	defer v.countMu.Unlock()

@@ -186,7 +186,7 @@ func (a *sessionActor) open(m *opened) {
 	}
 	hello := m.conn.Peer()
 	l := &link{a: a}
-	producer := transport.NewActor(m.conn, l, transport.Limits{})
+	producer := transport.NewActor(m.conn, l, m.conn.Limits())
 	l.actor = producer().(*transport.Actor)
 	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(producer, actors.Inline()), "transport-"+s.vat.serialName())
 	if err != nil {
@@ -239,6 +239,7 @@ func (a *sessionActor) linkClosed(m *linkClosed) {
 		a.awaitTheirs()
 		return
 	}
+	s.vat.exceededOnWire(m.err)
 	var bad *transport.FrameError
 	if errors.As(m.err, &bad) {
 		a.close(disconnected("%s sent what is no message: %v", s.peer.Short(), m.err), failed("%v", m.err))
