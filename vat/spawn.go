@@ -155,7 +155,7 @@ func (x *spawned) run()  {}
 
 // stopped is told by the host, once.
 func (x *spawned) stopped(why error) {
-	if why != nil {
+	if why != nil && x.vat.ctx.Err() == nil { // that it ends with its vat is no news
 		x.vat.log.Error("object stopped", "object", x.name, "why", why)
 	}
 	x.vat.nodes.remove(x.name)
