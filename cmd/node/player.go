@@ -223,8 +223,14 @@ func (p *player) vatOf(name string) transport.VatID {
 
 // wrap leads a new connection through what the part has in its way.
 func (p *player) wrap(conn transport.Conn) transport.Conn {
-	return p.part.wrap(p.nameOf(conn.Peer().ID), conn)
+	return p.part.wrap(p.nameOf(conn.Peer().ID), tamper(conn))
 }
+
+// tamper and conceal are for a test, which has the players break a rule of order, to see that the demo notices.
+var (
+	tamper  = func(conn transport.Conn) transport.Conn { return conn }
+	conceal = func(*trace.Line) {}
+)
 
 // tap reports each message. One that could not be read in full is reported as far as it could.
 func (p *player) tap(tapped vat.TapEvent) {
@@ -232,6 +238,7 @@ func (p *player) tap(tapped vat.TapEvent) {
 	if err != nil {
 		event.Line.Error = err.Error()
 	}
+	conceal(&event.Line)
 	p.reports.say(report{Event: &event})
 }
 
