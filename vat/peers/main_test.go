@@ -112,7 +112,7 @@ func (x *exchange) tap(e vat.TapEvent) {
 func (x *exchange) String() string {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	last := x.lines[max(0, len(x.lines)-200):]
+	last := x.lines[max(0, len(x.lines)-50):]
 	return fmt.Sprintf("the last messages of %s:\n%s", x.node, strings.Join(last, "\n"))
 }
 

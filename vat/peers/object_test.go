@@ -239,21 +239,27 @@ func (o *object) Kept(_ context.Context, c peerapi.Peer_kept) error {
 }
 
 func (o *object) Forward(ctx context.Context, c peerapi.Peer_forward) error {
-	to := c.Args().Peer().AddRef()
-	defer to.Release()
 	data, err := c.Args().Data()
 	if err != nil {
 		return err
 	}
-	got, err := echo(ctx, to, data)
-	if err != nil {
-		return err
+	if to := c.Args().Peer().AddRef(); to.IsValid() {
+		defer to.Release()
+		ans, release := to.Forward(ctx, func(a peerapi.Peer_forward_Params) error { return a.SetData(data) })
+		defer release()
+		got, err := ans.Struct()
+		if err != nil {
+			return err
+		}
+		if data, err = got.Data(); err != nil {
+			return err
+		}
 	}
 	res, err := c.AllocResults()
 	if err != nil {
 		return err
 	}
-	return res.SetData(got)
+	return res.SetData(data)
 }
 
 // The callers' side.

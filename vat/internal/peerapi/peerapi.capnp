@@ -50,7 +50,7 @@ interface Peer {
   kept @12 () -> (peer :Peer);
 
   forward @13 (peer :Peer, data :Data) -> (data :Data);
-  # A tail call of echo on the argument.
+  # Returns data where peer is null, and makes a tail call of forward on peer, without one, where it is not.
 
   twice @14 () -> (one :Peer, two :Peer);
   # One new Peer, twice.
