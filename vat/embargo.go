@@ -1,6 +1,8 @@
 package vat
 
 import (
+	"sync/atomic"
+
 	"capnproto.org/go/capnp/v3"
 )
 
@@ -15,19 +17,44 @@ type embargo struct {
 	road   *embargoRef
 	ref    *reference
 	client capnp.Client // what the promise resolved to; owned
-	to     pin          // the same, pinned
 }
 
-// An embargoRef is the road into an embargo.
+// An embargoRef is the road into an embargo, and cut short when that is gone. It keeps what is behind it as long
+// as anybody holds it, the embargo included.
 type embargoRef struct {
-	s    *session
-	id   uint32
-	past road // where it leads once the embargo is gone; for turns of s
+	s     *session
+	id    uint32
+	to    pin // what the promise resolved to
+	gate  gate
+	holds atomic.Int32
 }
 
-func (e *embargoRef) put(p parcel) { e.s.putParcel(&toEmbargo{e, p}, p) }
-func (e *embargoRef) wake()        { e.s.wake() }
-func (e *embargoRef) run()         { e.s.run() }
+var _ road = (*embargoRef)(nil)
+var _ holder = (*embargoRef)(nil)
+
+func (e *embargoRef) put(p parcel) {
+	e.gate.put(p, func(p parcel) { e.s.putParcel(&toEmbargo{e, p}, p) })
+}
+
+func (e *embargoRef) wake() { e.onward().wake() }
+func (e *embargoRef) run()  { e.onward().run() }
+func (e *embargoRef) hold() { e.holds.Add(1) }
+func (e *embargoRef) drop() {
+	if e.holds.Add(-1) == 0 {
+		e.s.vat.freeLater(&e.to)
+	}
+}
+
+// onward is whoever runs what was put.
+func (e *embargoRef) onward() interface {
+	wake()
+	run()
+} {
+	if to := e.gate.short(); to != nil {
+		return to
+	}
+	return e.s
+}
 
 type (
 	toEmbargo struct {
@@ -36,9 +63,9 @@ type (
 	}
 	// shorten is the marker: behind it in the mailbox is nothing that was put on the embargo.
 	shorten struct {
+		e      *embargoRef
 		ref    *reference
 		client capnp.Client
-		id     uint32
 	}
 )
 
@@ -56,8 +83,9 @@ func (s *session) embargoLoopback(target wireTarget, ref *reference, c capnp.Cli
 
 // addEmbargo makes an embargo on c, which it takes over.
 func (s *session) addEmbargo(c capnp.Client) *embargoRef {
-	e := &embargoRef{s: s}
-	e.id = s.embargoes.addNew(&embargo{road: e, client: c, to: s.vat.pinClient(c)})
+	e := &embargoRef{s: s, to: s.vat.pinClient(c)}
+	e.hold()
+	e.id = s.embargoes.addNew(&embargo{road: e, client: c})
 	return e
 }
 
@@ -65,6 +93,7 @@ func (s *session) addEmbargo(c capnp.Client) *embargoRef {
 // calls for it are under way to the peer.
 func (s *session) embargoResult(c capnp.Client, q *questionRef, path []capnp.PipelineOp) capnp.Client {
 	e := s.addEmbargo(c)
+	e.hold() // for the reference
 	client, ref := s.vat.newReference(e, true)
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
 	q.hold()
@@ -76,20 +105,18 @@ func (s *session) embargoResult(c capnp.Client, q *questionRef, path []capnp.Pip
 
 func (s *session) putEmbargo(e *embargoRef, p parcel) {
 	var to road
-	if to = e.past; to == nil {
-		s.embargoes.visit(e.id, func(x *embargo) {
-			if x.lifted {
-				to = x.to.road
+	s.embargoes.visit(e.id, func(x *embargo) {
+		if x.lifted {
+			to = e.to.road
+			return
+		}
+		if c, ok := p.(*call); ok {
+			if to = s.embargoRoom(c); to != nil {
 				return
 			}
-			if c, ok := p.(*call); ok {
-				if to = s.embargoRoom(c); to != nil {
-					return
-				}
-			}
-			x.queue = append(x.queue, p)
-		})
-	}
+		}
+		x.queue = append(x.queue, p)
+	})
 	if to != nil {
 		s.deliver(to, p)
 	}
@@ -122,26 +149,26 @@ func (s *session) lift(id uint32) error {
 		if c, ok := p.(*call); ok {
 			s.embargoed -= int(messageSize(c.args))
 		}
-		s.deliver(x.to.road, p)
+		s.deliver(x.road.to.road, p)
 	}
 	s.emit(do(func() {
+		x.road.gate.keepBack()
 		x.ref.keepBack()
-		s.tell(&shorten{x.ref, x.client, id})
+		s.tell(&shorten{x.road, x.ref, x.client})
 	}))
 	return nil
 }
 
 func (s *session) shorten(m *shorten) {
-	var to pin
-	s.embargoes.visit(m.id, func(x *embargo) {
-		to = x.to
-		x.road.past = to.road
-	})
-	s.embargoes.remove(m.id)
-	s.embargoes.ids.giveBack(m.id)
-	s.emit(do(func() {
-		m.ref.settle(m.client)
-		s.vat.later(m.client.Release)
-	}))
-	s.freeLater(to)
+	s.embargoes.remove(m.e.id)
+	s.embargoes.ids.giveBack(m.e.id)
+	s.emit(do(func() { m.apply(s.vat) }))
+}
+
+// apply takes the short cut, for what is pinned to the embargo first: who has the reference has heard more.
+func (m *shorten) apply(v *Vat) {
+	m.e.gate.cutShort(m.e.to.road)
+	m.ref.settle(m.client)
+	m.e.drop()
+	v.later(m.client.Release)
 }

@@ -175,12 +175,12 @@ func (s *session) putDirect(to road, p parcel) {
 			return
 		}
 	case pipelineRoad:
-		if to.q.s == s {
+		if to.q.s == s && to.q.gate.open() {
 			s.putPipeline(&toPipeline{to.q, to.path, p})
 			return
 		}
 	case *embargoRef:
-		if to.s == s {
+		if to.s == s && to.gate.open() {
 			s.putEmbargo(to, p)
 			return
 		}

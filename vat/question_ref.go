@@ -18,6 +18,9 @@ type questionRef struct {
 
 	unwatch func() bool // stops watching the caller's context; for turns of s
 
+	// gate is before the result as a whole, where that is a capability: of a Bootstrap or an Accept.
+	gate gate
+
 	mu    sync.Mutex
 	after []func() // run when the question is over
 	over  bool
@@ -74,11 +77,31 @@ type pipelineRoad struct {
 var _ road = pipelineRoad{}
 var _ holder = pipelineRoad{}
 
-func (r pipelineRoad) put(p parcel) { r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p) }
-func (r pipelineRoad) wake()        { r.q.s.wake() }
-func (r pipelineRoad) run()         { r.q.s.run() }
-func (r pipelineRoad) hold()        { r.q.hold() }
-func (r pipelineRoad) drop()        { r.q.drop() }
+func (r pipelineRoad) put(p parcel) {
+	mailbox := func(p parcel) { r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p) }
+	if len(r.path) > 0 {
+		mailbox(p)
+		return
+	}
+	r.q.gate.put(p, mailbox)
+}
+
+func (r pipelineRoad) wake() {
+	r.q.s.wake()
+	if to := r.q.gate.short(); to != nil {
+		to.wake()
+	}
+}
+
+func (r pipelineRoad) run() {
+	r.q.s.run()
+	if to := r.q.gate.short(); to != nil {
+		to.wake()
+	}
+}
+
+func (r pipelineRoad) hold() { r.q.hold() }
+func (r pipelineRoad) drop() { r.q.drop() }
 
 type (
 	toPipeline struct {

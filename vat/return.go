@@ -86,6 +86,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 	if !elsewhere {
 		pins := res.pins(s.vat)
 		s.questions.visit(id, func(e *question) { e.pins = pins })
+		x.pins = pins
 		s.hand(x, res)
 	}
 	s.maybeFinish(id)
@@ -107,7 +108,8 @@ func (s *session) hand(x question, res result) {
 }
 
 // settleReference settles the reference of a Bootstrap or an Accept on what came. Calls on it may wait in our
-// mailbox: where the capability is not on this session's road, new ones are kept back until those are past.
+// mailbox: where the capability is not on this session's road, new ones are kept back until those are past, on
+// the reference and on what was pinned to it.
 func (s *session) settleReference(x question, res result) {
 	if res.err != nil {
 		err := res.err
@@ -126,8 +128,12 @@ func (s *session) settleReference(x question, res result) {
 		done()
 		return
 	}
+	x.ref.gate.keepBack()
 	x.at.keepBack()
-	s.tell(&echo{done})
+	s.tell(&echo{func() {
+		x.ref.gate.cutShort(x.res.at(nil, x.pins))
+		done()
+	}})
 }
 
 // pipelinedReturned notes that one that was pipelined on q is over.

@@ -59,8 +59,7 @@ func (a *sessionActor) refuseWith(m any, why error) {
 	case *echo:
 		m.reached()
 	case *shorten:
-		m.ref.settle(m.client)
-		s.vat.later(m.client.Release)
+		m.apply(s.vat)
 	case *opened:
 		m.conn.Close()
 	case *inspect:
@@ -97,11 +96,11 @@ func (s *session) endEmbargoes(why error) {
 		for _, p := range x.queue {
 			p.reject(why)
 		}
-		if !x.lifted {
+		if !x.lifted { // otherwise the short cut has been taken: see refuse
 			x.ref.breakWith(why)
+			x.road.drop()
 			s.vat.later(x.client.Release)
 		}
-		s.vat.freeLater(&x.to)
 	}
 }
 
