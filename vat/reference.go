@@ -199,6 +199,8 @@ func (r *reference) settle(c capnp.Client) {
 		c = capnp.ErrorClient(failed("promise resolved to itself"))
 		next = r.vat.follow(c)
 	}
+	mine := next.again() // from the unlocking on, next may be released with r
+	defer r.vat.freeLater(&mine)
 	r.mu.Lock()
 	if r.next != nil {
 		panic("vat: reference settled twice")
@@ -218,7 +220,7 @@ func (r *reference) settle(c capnp.Client) {
 	}
 	r.mu.Unlock()
 
-	next.road.wake()
+	mine.road.wake()
 	for _, w := range watchers {
 		w.tell(r.vat.pinClient(c), nil)
 	}
@@ -226,11 +228,11 @@ func (r *reference) settle(c capnp.Client) {
 	if shut {
 		r.vat.freeLater(&next)
 	} else if r.resolver != nil {
-		add := next.client() // not c: a promise of go-capnp's is followed by way of ours for it
-		if o, ok := next.road.(*object); ok && o.queue != nil {
+		add := mine.client() // not c: a promise of go-capnp's is followed by way of ours for it
+		if o, ok := mine.road.(*object); ok && o.queue != nil {
 			// Calls that came this way may wait in the queue of the object: local callers go through it too.
 			add.Release()
-			add = r.vat.throughQueue(o, next)
+			add = r.vat.throughQueue(o, mine)
 		}
 		r.vat.later(func() {
 			r.resolver.Fulfill(add)
