@@ -2,8 +2,10 @@ package vat
 
 import (
 	"context"
+	"errors"
 
 	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/transport"
 )
@@ -37,7 +39,7 @@ func (v *Vat) untilBroken(ctx context.Context, c capnp.Client) error {
 	defer release()
 	_, err := ans.Struct()
 	if err == nil || !capnp.IsUnimplemented(err) || !c.IsValid() {
-		return err
+		return withoutMethod(err)
 	}
 	// The host cannot tell. If it is a peer, its session can.
 	if i, ok := v.importOf(c); ok {
@@ -50,6 +52,15 @@ func (v *Vat) untilBroken(ctx context.Context, c capnp.Client) error {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// withoutMethod is err without the name of the method, which go-capnp puts before the text of what it ended with:
+// whoever watches has called none.
+func withoutMethod(err error) error {
+	if cause := errors.Unwrap(errors.Unwrap(err)); cause != nil {
+		return &exc.Exception{Type: exc.TypeOf(err), Cause: cause}
+	}
+	return err
 }
 
 // park holds a call of Watched.untilBroken until what it watches is broken, or its caller gives up.
