@@ -169,6 +169,11 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 		return nil
 	}
 	local := d.Which() == rpc.CapDescriptor_Which_receiverHosted || d.Which() == rpc.CapDescriptor_Which_receiverAnswer
+	if i, ok := s.vat.importOf(c); ok && d.Which() == rpc.CapDescriptor_Which_senderPromise {
+		// What went to the first promise goes on to this one, over there: if it resolves to us, that is still under
+		// way.
+		i.used.Store(true)
+	}
 	for _, ref := range refs {
 		if local && !ref.keepBackUnused() {
 			s.embargoLoopback(wireTarget{id: id}, ref, c.AddRef())
