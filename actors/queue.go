@@ -191,6 +191,15 @@ func (q *Queue) Close() []any {
 	return left
 }
 
+// Take returns what waits, in order, for whoever runs the turns itself: a test of what is behind the queue.
+func (q *Queue) Take() []any {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	left := q.user
+	q.user = nil
+	return left
+}
+
 // WaitIdle blocks until no turn runs and none is left to run. Not for use within a turn.
 func (q *Queue) WaitIdle() {
 	q.mu.Lock()
