@@ -189,7 +189,7 @@ func argsSize(args capnp.Struct) int64 {
 func (h *Host) admit(size int64) error {
 	calls, bytes := h.calls.Add(1), h.bytes.Add(size)
 	if calls > int64(h.cfg.Admission.Calls) || bytes > int64(h.cfg.Admission.Bytes) {
-		h.done(size)
+		h.endIfOver(h.uncount(size))
 		return exc.New(exc.Overloaded, "", fmt.Sprintf(
 			"%s: %d calls with %d bytes wait: Admission allows %d with %d",
 			h.cfg.Name, calls-1, bytes-size, h.cfg.Admission.Calls, h.cfg.Admission.Bytes))
@@ -197,15 +197,20 @@ func (h *Host) admit(size int64) error {
 	return nil
 }
 
-// done says that an accepted call has been answered.
-func (h *Host) done(size int64) {
+// uncount gives back the place of a call, and says whether it was the last one.
+func (h *Host) uncount(size int64) (last bool) {
 	h.bytes.Add(-size)
-	if h.calls.Add(-1) == 0 && h.closing.Load() {
+	return h.calls.Add(-1) == 0
+}
+
+func (h *Host) endIfOver(last bool) {
+	if last && h.closing.Load() {
 		go h.end(nil) // not here: the caller may be inside Recv
 	}
 }
 
-// countedReturner tells the host when the call is over.
+// countedReturner tells the host when the call is over. The place is given back before the caller has its answer:
+// the next call may be made at once.
 type countedReturner struct {
 	capnp.Returner
 	h    *Host
@@ -213,8 +218,9 @@ type countedReturner struct {
 }
 
 func (r *countedReturner) Return() {
+	last := r.h.uncount(r.size)
 	r.Returner.Return()
-	r.h.done(r.size)
+	r.h.endIfOver(last)
 }
 
 // server is the server to put a call into. The caller holds h.mu until it has, so that calls go in in the order
