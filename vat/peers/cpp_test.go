@@ -6,6 +6,7 @@ import (
 	"net"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"capnproto.org/go/capnp/v3"
@@ -49,6 +50,22 @@ func TestCallCpp(t *testing.T) {
 			t.Cleanup(p.Release)
 			c.run(t, peerapi.Peer(p))
 		})
+	}
+}
+
+// A tail call to a capability of the caller's own does not carry its results there and back.
+func TestCppTailCallStaysHere(t *testing.T) {
+	v, o := newVat(t, "vat", nil)
+	c, err := v.DialTwoParty(t.Context(), "tcp", start(t, "serve", "127.0.0.1:0").address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Release)
+	caseForward(t, peerapi.Peer(c))
+	for _, want := range []string{`"resultsTo":"yourself"`, `"which":"takeFromOtherQuestion"`, `"which":"resultsSentElsewhere"`} {
+		if !strings.Contains(o.said.String(), want) {
+			t.Errorf("no message with %s in %s", want, o.said)
+		}
 	}
 }
 

@@ -63,7 +63,7 @@ func newVat(t *testing.T, name string, with func(*vat.Config)) (*vat.Vat, *objec
 		with(&cfg)
 	}
 	said := &exchange{node: name, decoder: trace.NewDecoder(transport.VatID.Short, nil)}
-	cfg.Tap = said.tap
+	cfg.Tap, o.said = said.tap, said
 	if cfg.Network == nil {
 		network, err := transport.NewMemory().Vat(name, transport.Config{Name: name})
 		if err != nil {

@@ -20,6 +20,7 @@ type newPromise func() (peerapi.Peer, capnp.Resolver[peerapi.Peer])
 // An object is a Peer in Go: it runs in a vat and under go-capnp's rpc alike.
 type object struct {
 	newPromise newPromise
+	said       *exchange     // of the vat, where it is a vat's bootstrap
 	live       *atomic.Int32 // objects that came of the same first one and are not shut down
 	down       chan struct{} // closed with the last reference
 	changed    chan struct{} // a note has come; capacity 1
@@ -265,7 +266,7 @@ func (o *object) Forward(ctx context.Context, c peerapi.Peer_forward) error {
 // The callers' side.
 
 // patience bounds waits that should end at once: reached only where something hangs.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 func noting(n uint32) func(peerapi.Peer_note_Params) error {
 	return func(p peerapi.Peer_note_Params) error {
