@@ -71,13 +71,18 @@ type (
 
 // embargoLoopback moves ref into an embargo on c, which it takes over, and asks for the Disembargo. The request
 // goes through our own mailbox: calls that were put on the old road may wait there, and it has to go behind
-// them.
+// them. A reference that was let go meanwhile has nothing to wait for, and its import is released already: a
+// Disembargo could no longer name it.
 func (s *session) embargoLoopback(target wireTarget, ref *reference, c capnp.Client) {
 	e := s.addEmbargo(c)
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
 	s.emit(do(func() {
-		ref.moveTo(func() road { return e })
-		s.tell(&askDisembargo{target: target, loopback: e.id})
+		if ref.moveTo(func() road { return e }) {
+			s.tell(&askDisembargo{target: target, loopback: e.id})
+			return
+		}
+		s.embargoes.visit(e.id, func(x *embargo) { x.lifted = true })
+		s.tell(&shorten{e, ref, c})
 	}))
 }
 

@@ -275,9 +275,7 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 // acceptAt moves r to an embargoed Accept of c, and sends the Disembargo to where disembargo says: through the
 // mailbox of the introducer's session, behind calls on the old road that wait in it.
 func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
-	taken := false
-	r.moveTo(func() road {
-		taken = true
+	return r.moveTo(func() road {
 		embargo := r.vat.newNonce()
 		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:]})
 		q := c.accept(r, embargo[:])
@@ -290,5 +288,4 @@ func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 		}
 		return to
 	})
-	return taken
 }

@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"context"
 	"testing"
 
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
@@ -67,4 +68,69 @@ func TestReferenceLetGoBeforeItsAcceptArrives(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.objects["carol"].wantOrder(t, 1, 1)
+}
+
+// A promise is let go while its Resolve to an object of the caller's own waits in the mailbox: no Disembargo may
+// go out behind the Release.
+func TestReferenceLetGoBeforeItsResolveIsTaken(t *testing.T) {
+	c := newCluster(t, "alice", "bob")
+	p, resolver := c.promiseAt("bob")
+	p.Release()
+	own := c.ready("bob", "alice")
+	kept, release := c.ready("alice", "bob").Kept(t.Context(), nil)
+	res, err := kept.Struct()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ref := res.Probe().AddRef()
+	release()
+	ans, releaseNote := ref.Note(t.Context(), noting(1, 1)) // used: it takes an embargo
+	defer releaseNote()
+	if err := keepOn(t.Context(), c.locals["bob"], testapi.Probe{}); err != nil {
+		t.Fatal(err)
+	}
+	s := c.session("alice", "bob")
+	busy, proceed := make(chan struct{}), make(chan struct{})
+	go s.inspect(func(*session) { close(busy); <-proceed })
+	arrives(t, "a turn", busy)
+	resolver.Fulfill(own.AddRef())
+	eventually(t, saying("the Resolve in the mailbox"), func() bool { return s.queue.UserMessageCount() > 0 })
+	ref.Release()
+	close(proceed)
+	if _, err := ans.Struct(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := echoOn(t.Context(), own, nil); err != nil { // behind what alice has sent
+		t.Fatal(err)
+	}
+	if s.end.Load() != nil {
+		t.Fatalf("the session ended: %v", s.why())
+	}
+}
+
+// Results with an object of the caller's own come when he has given up: there is nothing to hold back, and
+// nothing is left of them.
+func TestCallerGivesUpBeforeItsOwnObjectIsReturned(t *testing.T) {
+	c := newCluster(t, "alice", "bob")
+	bob := c.ready("alice", "bob")
+	if err := keepOn(t.Context(), c.locals["bob"], c.ready("bob", "alice")); err != nil {
+		t.Fatal(err)
+	}
+	c.link("bob", "alice").Hold()
+	ctx, cancel := context.WithCancel(t.Context())
+	kept, release := bob.Kept(ctx, nil)
+	note, releaseNote := kept.Probe().Note(ctx, noting(1, 1))
+	returns := message{"bob", true, "alice", rpc.Message_Which_return}
+	before := c.count(returns)
+	eventually(t, saying("the Return"), func() bool { return c.count(returns) > before || c.link("bob", "alice").Held() > 0 })
+	cancel()
+	if _, err := note.Struct(); err == nil {
+		t.Fatal("a canceled call succeeded")
+	}
+	releaseNote()
+	release()
+	c.link("bob", "alice").Free()
+	if err := keepOn(t.Context(), c.locals["bob"], testapi.Probe{}); err != nil {
+		t.Fatal(err)
+	}
 }

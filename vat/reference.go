@@ -157,14 +157,16 @@ func (r *reference) acceptLocked() {
 }
 
 // moveTo switches new calls to the road that to returns, whose other end keeps order by an embargo. to runs
-// inside the gate: what it enqueues comes ahead of all calls on the new road and behind all on the old.
-func (r *reference) moveTo(to func() road) {
+// inside the gate: what it enqueues comes ahead of all calls on the new road and behind all on the old. It does
+// nothing, and says so, if r was let go.
+func (r *reference) moveTo(to func() road) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.shut {
-		return
+		return false
 	}
 	r.road = to()
+	return true
 }
 
 // keepBackUnused keeps new calls back if nothing was ever put on the import where r is at home, and reports

@@ -14,6 +14,9 @@ func (s *session) onReturn(r rpc.Return) error {
 	kept, taking := false, false
 	if !s.questions.visit(id, func(x *question) {
 		params, pipelined, kept, q, taking = x.params, x.pipelined, x.kept, x.ref, x.taking
+		if x.finished {
+			pipelined = nil // nobody waits: the results are given back as they came, without an embargo
+		}
 		x.noFinish = r.NoFinishNeeded()
 	}) {
 		return fault("Return for question %d, which was not asked", id)
