@@ -82,14 +82,19 @@ type (
 func (v *visitor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case visit:
-		results, release := v.door.Greet(v.ctx, func(p greeting.Greeter_greet_Params) error { return p.SetName(m.as) })
-		actors.PipeTo(ctx.ActorSystem(), ctx.Self(), results, release, toAnswer)
+		v.ring(ctx, m.as)
 	case answer:
 		if m.err != nil {
 			m.text = "error: " + m.err.Error()
 		}
 		v.said <- m.text
 	}
+}
+
+// ring calls the door and does not wait: what comes of it is sent to the visitor.
+func (v *visitor) ring(ctx actor.Context, name string) {
+	results, release := v.door.Greet(v.ctx, func(p greeting.Greeter_greet_Params) error { return p.SetName(name) })
+	actors.PipeTo(ctx.ActorSystem(), ctx.Self(), results, release, toAnswer)
 }
 
 // toAnswer makes a message of results, which are gone when it returns: it copies what the visitor is to have.
