@@ -37,10 +37,15 @@ type HostConfig struct {
 	Admission Admission
 	Logger    *slog.Logger
 
-	// Stopped is called once, when the object has ended: with nil after Close, else with why. Escalated is
-	// called before it where the policy says so. Both must not block.
-	Stopped   func(why error)
-	Escalated func(why error)
+	Owner Owner // nil: nobody
+}
+
+// An Owner is told what becomes of an object. Its methods must not block.
+type Owner interface {
+	// Stopped is called once, when the object has ended: with nil after Close, else with why.
+	Stopped(why error)
+	// Escalated is called before Stopped where the policy says so.
+	Escalated(why error)
 }
 
 // A Host runs one capability object as an actor: calls one at a time in the order of Recv, by the methods of an
@@ -53,26 +58,36 @@ type HostConfig struct {
 // Calls wait in a server.Server of go-capnp, which is made for the first call and retired when idle. It knows no
 // methods: for each call it is handed a wrapper that takes the instance of the moment, or waits for the next.
 // So what waits survives a restart, and call.Go works as go-capnp documents it.
+//
+// There may be very many, most of them idle: so what one needs only now and then it has only then.
 type Host struct {
-	cfg    HostConfig
-	system *actor.ActorSystem
-	pid    *actor.PID
+	name      string
+	produce   func() ([]server.Method, func())
+	admission Admission
+	logger    *slog.Logger
+	owner     Owner
+	system    *actor.ActorSystem
+	pid       *actor.PID // set by Supervisor.Add, before anybody calls it
 
-	calls atomic.Int64 // accepted and not answered
-	bytes atomic.Int64
-
-	begun atomic.Bool
+	calls   atomic.Int64 // accepted and not answered
+	bytes   atomic.Int64
+	begun   atomic.Bool
+	closing atomic.Bool
 
 	mu      sync.Mutex
-	inst    *instance
-	ready   chan struct{} // closed when inst is there, or the host has stopped; nil while serving
-	srv     *server.Server
-	srvUsed time.Time
-	closing atomic.Bool
 	stopped bool
 	why     error
-	broken  chan struct{} // closed when stopped
+	inst    *instance
+	ready   chan struct{} // closed when inst is there, or the host has stopped; nil while serving
+	srv     *idlingServer // nil while idle
+	broken  chan struct{} // closed when stopped; nil while nobody has asked
 	budget  budget
+}
+
+// An idlingServer is a go-capnp server that ends when nothing has used it for a while.
+type idlingServer struct {
+	*server.Server
+	used time.Time
 }
 
 // An instance is what the producer made, with the calls that run on it.
@@ -83,13 +98,12 @@ type instance struct {
 	retired  bool
 }
 
-// NewHost makes a host, to be spawned with Props.
+// NewHost makes a host, whose actor is to be spawned with the props of its supervisor.
 func NewHost(system *actor.ActorSystem, cfg HostConfig) (*Host, error) {
-	policy, err := cfg.Policy.withDefaults()
+	policy, err := cfg.Policy.shared()
 	if err != nil {
 		return nil, err
 	}
-	cfg.Policy = policy
 	if cfg.Admission.Calls == 0 {
 		cfg.Admission.Calls = 1024
 	}
@@ -99,41 +113,40 @@ func NewHost(system *actor.ActorSystem, cfg HostConfig) (*Host, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.Default()
 	}
-	return &Host{cfg: cfg, system: system, ready: make(chan struct{}), broken: make(chan struct{}),
-		budget: budget{policy: policy}}, nil
+	return &Host{
+		name:      cfg.Name,
+		produce:   cfg.Produce,
+		admission: cfg.Admission,
+		logger:    cfg.Logger,
+		owner:     cfg.Owner,
+		system:    system,
+		ready:     make(chan struct{}),
+		budget:    budget{policy: policy},
+	}, nil
 }
 
-// Props are those of the host's actor. Its supervisor must be a [Supervisor].
-func (h *Host) Props() *actor.Props {
-	return actor.PropsFromProducer(func() actor.Actor { return &incarnation{h} }, Inline())
-}
+// Begin makes the first instance, once the supervisor knows the actor: on the caller's goroutine, and not as the
+// actor starts, since that is a turn of its parent, in which a producer could spawn nothing.
+func (h *Host) Begin() { h.system.Root.Send(h.pid, &begin{h}) }
 
-// Begin makes the first instance, once the actor has been spawned: on the caller's goroutine, and not as the actor
-// starts, since that is a turn of its parent, in which a producer could spawn nothing.
-func (h *Host) Begin(pid *actor.PID) {
-	h.mu.Lock()
-	h.pid = pid
-	h.mu.Unlock()
-	h.system.Root.Send(pid, &begin{})
-}
-
-// incarnation is the actor: a new one for each restart.
-type incarnation struct{ h *Host }
+// hostActor is the actor of every host of a supervisor: it has no state of its own, for that of an object is in
+// its instance.
+type hostActor struct{ of *Supervisor }
 
 type (
-	begin          struct{}
+	begin          struct{ h *Host }
 	methodPanicked struct{ reason any }
 )
 
 // Receive implements actor.Actor.
-func (i *incarnation) Receive(ctx actor.Context) {
+func (a *hostActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *begin:
-		i.h.begun.Store(true)
-		i.h.install()
+		m.h.begun.Store(true)
+		m.h.install()
 	case *actor.Started:
-		if i.h.begun.Load() { // restarted
-			i.h.install()
+		if h, ok := a.of.host(ctx.Self()); ok && h.begun.Load() { // restarted
+			h.install()
 		}
 	case *methodPanicked:
 		panic(m.reason) // the supervisor decides
@@ -142,12 +155,12 @@ func (i *incarnation) Receive(ctx actor.Context) {
 
 // install makes an instance and lets the calls that wait have it.
 func (h *Host) install() {
-	methods, shutdown := h.cfg.Produce()
+	methods, shutdown := h.produce()
 	inst := &instance{methods: methods, shutdown: shutdown}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.stopped {
-		go runShutdown(h.cfg.Logger, h.cfg.Name, shutdown)
+		go runShutdown(h.logger, h.name, shutdown)
 		return
 	}
 	h.inst = inst
@@ -188,11 +201,11 @@ func argsSize(args capnp.Struct) int64 {
 
 func (h *Host) admit(size int64) error {
 	calls, bytes := h.calls.Add(1), h.bytes.Add(size)
-	if calls > int64(h.cfg.Admission.Calls) || bytes > int64(h.cfg.Admission.Bytes) {
+	if calls > int64(h.admission.Calls) || bytes > int64(h.admission.Bytes) {
 		h.endIfOver(h.uncount(size))
 		return exc.New(exc.Overloaded, "", fmt.Sprintf(
 			"%s: %d calls with %d bytes wait: Admission allows %d with %d",
-			h.cfg.Name, calls-1, bytes-size, h.cfg.Admission.Calls, h.cfg.Admission.Bytes))
+			h.name, calls-1, bytes-size, h.admission.Calls, h.admission.Bytes))
 	}
 	return nil
 }
@@ -227,12 +240,12 @@ func (r *countedReturner) Return() {
 // in which they came, and the server is not retired in between.
 func (h *Host) server() *server.Server {
 	if h.srv == nil {
-		h.srv = server.New(nil, h, nil)
+		h.srv = &idlingServer{Server: server.New(nil, h, nil)}
 		h.srv.HandleUnknownMethod = h.wrap
 		time.AfterFunc(idleServer, h.retire)
 	}
-	h.srvUsed = time.Now()
-	return h.srv
+	h.srv.used = time.Now()
+	return h.srv.Server
 }
 
 // retire ends a server that has been idle, or looks again later.
@@ -242,7 +255,7 @@ func (h *Host) retire() {
 	if h.srv == nil {
 		return
 	}
-	if rest := idleServer - time.Since(h.srvUsed); rest > 0 || h.calls.Load() > 0 {
+	if rest := idleServer - time.Since(h.srv.used); rest > 0 || h.calls.Load() > 0 {
 		time.AfterFunc(max(rest, idleServer/10), h.retire)
 		return
 	}

@@ -150,7 +150,7 @@ func TestEndWhileRestarting(t *testing.T) {
 func TestShutdownPanics(t *testing.T) {
 	h := newHosted(t, Policy{}, Admission{})
 	close(h.downs) // so that Shutdown panics
-	h.Begin(h.pid)
+	h.Begin()
 	<-h.call(t.Context(), boom)
 	wantNil(t, "the next instance", <-h.call(t.Context(), mark))
 	h.Close()
@@ -172,7 +172,7 @@ func TestAdmission(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			h := newHosted(t, Policy{}, test.admission)
-			h.Begin(h.pid)
+			h.Begin()
 			fits := 2
 			if test.name == "default" {
 				fits = 1024

@@ -162,7 +162,7 @@ func TestProducerPanics(t *testing.T) {
 			}
 		}
 		early := h.call(t.Context(), mark) // before there is any
-		h.Begin(h.pid)
+		h.Begin()
 		wantNil(t, "a call that came before the first instance", <-early)
 		<-h.call(t.Context(), boom)
 		wantNil(t, "a call after a restart that failed once", <-h.call(t.Context(), mark))
@@ -175,7 +175,7 @@ func TestProducerThatNeverSucceeds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHosted(t, Policy{Restarts: 3}, Admission{})
 		h.producing = func(int) { panic("no instance ever") }
-		h.Begin(h.pid)
+		h.Begin()
 		c := h.call(t.Context(), mark)
 		const why = "object/x has stopped: 3 restarts within 1m0s, and again: no instance ever"
 		wantExc(t, "the call", <-c, exc.Failed, why)
@@ -191,7 +191,7 @@ func TestProducerSpawns(t *testing.T) {
 	h := newHosted(t, Policy{}, Admission{})
 	house := newHouse(t, StopOnFailure(nil))
 	h.producing = func(n int) { house.spawn("by-"+string(rune('0'+n)), noter(new([]string))) }
-	h.Begin(h.pid)
+	h.Begin()
 	<-h.call(t.Context(), boom)
 	wantNil(t, "a call after a restart", <-h.call(t.Context(), mark))
 	h.wantRuns(2)

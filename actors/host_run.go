@@ -31,7 +31,7 @@ func (h *Host) run(ctx context.Context, m capnp.Method, c *server.Call) error {
 			return h.guard(ctx, inst, x, c)
 		}
 	}
-	return capnp.Unimplemented(fmt.Sprintf("%s has no method %s", h.cfg.Name, m.String()))
+	return capnp.Unimplemented(fmt.Sprintf("%s has no method %s", h.name, m.String()))
 }
 
 // guard runs a method and turns a panic into an exception for its caller, who gets the text; the stack goes to
@@ -39,9 +39,9 @@ func (h *Host) run(ctx context.Context, m capnp.Method, c *server.Call) error {
 func (h *Host) guard(ctx context.Context, inst *instance, m *server.Method, c *server.Call) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			h.cfg.Logger.Error("method panicked", "object", h.cfg.Name, "method", m.Method.String(),
+			h.logger.Error("method panicked", "object", h.name, "method", m.Method.String(),
 				"panic", r, "stack", string(debug.Stack()))
-			err = exc.New(exc.Failed, "", fmt.Sprintf("%s: %s panicked: %v", h.cfg.Name, m.Method.String(), r))
+			err = exc.New(exc.Failed, "", fmt.Sprintf("%s: %s panicked: %v", h.name, m.Method.String(), r))
 			h.failed(inst, r)
 		}
 	}()
@@ -104,7 +104,7 @@ func (h *Host) shutDownIfIdle(inst *instance) {
 	if inst.retired && inst.running == 0 && inst.shutdown != nil {
 		shutdown := inst.shutdown
 		inst.shutdown = nil
-		go runShutdown(h.cfg.Logger, h.cfg.Name, shutdown)
+		go runShutdown(h.logger, h.name, shutdown)
 	}
 }
 
@@ -139,7 +139,7 @@ func (h *Host) end(why error) {
 	}
 	h.stopped, h.why = true, why
 	if why == nil {
-		h.why = exc.New(exc.Disconnected, "", h.cfg.Name+" has been released")
+		h.why = exc.New(exc.Disconnected, "", h.name+" has been released")
 	}
 	if h.ready != nil {
 		close(h.ready)
@@ -154,19 +154,30 @@ func (h *Host) end(why error) {
 		h.srv.Shutdown()
 		h.srv = nil
 	}
-	close(h.broken)
-	pid := h.pid
-	h.mu.Unlock()
-	if pid != nil {
-		h.system.Root.Stop(pid)
+	if h.broken != nil {
+		close(h.broken)
 	}
-	if h.cfg.Stopped != nil {
-		h.cfg.Stopped(why)
+	h.mu.Unlock()
+	if h.pid != nil {
+		h.system.Root.Stop(h.pid)
+	}
+	if h.owner != nil {
+		h.owner.Stopped(why)
 	}
 }
 
 // Broken is closed when the object has ended. Err says why then, and is nil before.
-func (h *Host) Broken() <-chan struct{} { return h.broken }
+func (h *Host) Broken() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken == nil {
+		h.broken = make(chan struct{})
+		if h.stopped {
+			close(h.broken)
+		}
+	}
+	return h.broken
+}
 
 // Err is why the object has ended, or nil.
 func (h *Host) Err() error {
@@ -199,13 +210,13 @@ func (h *Host) decide(reason any, now time.Time) (wait time.Duration, restart bo
 	if restart {
 		return wait, true
 	}
-	why := exc.New(exc.Failed, "", fmt.Sprintf("%s has stopped: %v", h.cfg.Name, reason))
+	why := exc.New(exc.Failed, "", fmt.Sprintf("%s has stopped: %v", h.name, reason))
 	if policy.On == Restart {
 		why = exc.New(exc.Failed, "", fmt.Sprintf("%s has stopped: %d restarts within %v, and again: %v",
-			h.cfg.Name, n, policy.Within, reason))
+			h.name, n, policy.Within, reason))
 	}
-	if policy.On == Escalate && h.cfg.Escalated != nil {
-		h.cfg.Escalated(why)
+	if policy.On == Escalate && h.owner != nil {
+		h.owner.Escalated(why)
 	}
 	h.end(why)
 	return 0, false

@@ -28,7 +28,6 @@ const (
 type hosted struct {
 	*Host
 	t       *testing.T
-	pid     *actor.PID
 	entered chan int      // gets the instance of each wait, goes and gasps that has begun
 	let     chan struct{} // lets one of them go on
 	ended   chan error    // what Stopped was told
@@ -51,23 +50,17 @@ func newHosted(t *testing.T, policy Policy, admission Admission) *hosted {
 	house := newHouse(t, sup)
 	host, err := NewHost(house.system, HostConfig{
 		Name:      "object/x",
-		Produce:   h.produce,
+		Produce:   h.makeInstance,
 		Policy:    policy,
 		Admission: admission,
 		Logger:    slog.New(slog.DiscardHandler),
-		Stopped:   func(why error) { h.ended <- why },
-		Escalated: func(why error) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.escalated = append(h.escalated, why)
-		},
+		Owner:     h,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Host = host
-	sup.Add(house.top.Id+"/x", host)
-	h.pid = house.spawn("x", host.Props())
+	sup.Add(house.spawn("x", sup.Props()), host)
 	// At the end of the test, before the house: nothing of the host may be left.
 	t.Cleanup(func() { host.End(exc.New(exc.Failed, "", "the test is over")) })
 	return h
@@ -77,11 +70,21 @@ func newHosted(t *testing.T, policy Policy, admission Admission) *hosted {
 func host(t *testing.T, policy Policy) *hosted {
 	t.Helper()
 	h := newHosted(t, policy, Admission{})
-	h.Begin(h.pid)
+	h.Begin()
 	return h
 }
 
-func (h *hosted) produce() ([]server.Method, func()) {
+// Stopped implements Owner.
+func (h *hosted) Stopped(why error) { h.ended <- why }
+
+// Escalated implements Owner.
+func (h *hosted) Escalated(why error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.escalated = append(h.escalated, why)
+}
+
+func (h *hosted) makeInstance() ([]server.Method, func()) {
 	h.mu.Lock()
 	h.made++
 	n, producing := h.made, h.producing

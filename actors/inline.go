@@ -22,14 +22,14 @@ func Inline() actor.PropsOption {
 // a panic is escalated to the parent, whose answer is to stop the child. So they are queued, and whoever
 // holds the turn drains them before giving it up, and looks again after, lest one was queued in between.
 type inlineMailbox struct {
-	turn    sync.Mutex
-	waiting atomic.Int32 // senders inside PostUserMessage
+	turn      sync.Mutex
+	waiting   atomic.Int32 // senders inside PostUserMessage
+	suspended bool         // guarded by turn
 
 	sysMu sync.Mutex
 	sys   []any
 
-	invoker   actor.MessageInvoker
-	suspended bool // guarded by turn
+	invoker actor.MessageInvoker
 }
 
 var _ actor.Mailbox = (*inlineMailbox)(nil)
@@ -76,7 +76,9 @@ func (m *inlineMailbox) drainSystem() {
 			return
 		}
 		msg := m.sys[0]
-		m.sys = m.sys[1:]
+		if m.sys = m.sys[1:]; len(m.sys) == 0 {
+			m.sys = nil
+		}
 		m.sysMu.Unlock()
 		m.invokeSystem(msg)
 	}

@@ -58,9 +58,21 @@ func (p Policy) withDefaults() (Policy, error) {
 	return p, nil
 }
 
+// defaultPolicy is shared by all who have it.
+var defaultPolicy = DefaultPolicy()
+
+// shared is p with its defaults, not to be changed.
+func (p Policy) shared() (*Policy, error) {
+	if p == (Policy{}) {
+		return &defaultPolicy, nil
+	}
+	p, err := p.withDefaults()
+	return &p, err
+}
+
 // budget counts the restarts of one object. It is pure: the time is handed in.
 type budget struct {
-	policy Policy
+	policy *Policy
 	at     []time.Time // restarts that still count, oldest first; at most policy.Restarts
 }
 

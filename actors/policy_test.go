@@ -38,7 +38,7 @@ func TestBudget(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			policy, err := test.policy.withDefaults()
+			policy, err := test.policy.shared()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -71,7 +71,7 @@ func TestPolicyIsChecked(t *testing.T) {
 			t.Errorf("NewHost took %+v", p)
 		}
 	}
-	if p, err := (Policy{}).withDefaults(); err != nil || p != DefaultPolicy() {
+	if p, err := (Policy{}).shared(); err != nil || *p != DefaultPolicy() {
 		t.Errorf("the zero Policy is %+v, %v", p, err)
 	}
 }

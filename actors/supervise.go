@@ -16,30 +16,68 @@ func StopOnFailure(failed func(child *actor.PID, reason any)) actor.SupervisorSt
 // A Supervisor restarts hosts as their policies say, and stops any other child that fails.
 type Supervisor struct {
 	failed func(*actor.PID, any)
-	hosts  sync.Map // *Host by id of its actor
+	props  *actor.Props
+
+	mu    sync.RWMutex
+	hosts map[string]*Host // by id of the actor
 }
 
 // NewSupervisor makes one; failed hears of children that are no hosts, in the turn of the supervisor.
 func NewSupervisor(failed func(child *actor.PID, reason any)) *Supervisor {
-	return &Supervisor{failed: failed}
+	s := &Supervisor{failed: failed, hosts: map[string]*Host{}}
+	a := &hostActor{s}
+	s.props = actor.PropsFromProducer(func() actor.Actor { return a }, Inline())
+	return s
 }
 
-// Add has s supervise h, whose actor is to be spawned with the full id. Remove ends that.
-func (s *Supervisor) Add(id string, h *Host) { s.hosts.Store(id, h) }
+// Props are those of the actor of any host: s knows by its id which one it is.
+func (s *Supervisor) Props() *actor.Props { return s.props }
 
-// Remove forgets a host that has ended.
-func (s *Supervisor) Remove(id string) { s.hosts.Delete(id) }
+// Add has s supervise h, which was spawned as pid. Remove ends that.
+func (s *Supervisor) Add(pid *actor.PID, h *Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h.pid = pid
+	s.hosts[pid.Id] = h
+}
+
+// Remove forgets a host that has ended. One that was never added is none that it knows.
+func (s *Supervisor) Remove(h *Host) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if h.pid != nil {
+		delete(s.hosts, h.pid.Id)
+	}
+}
+
+// Owners are those of all hosts, in no order.
+func (s *Supervisor) Owners() []Owner {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	owners := make([]Owner, 0, len(s.hosts))
+	for _, h := range s.hosts {
+		owners = append(owners, h.owner)
+	}
+	return owners
+}
+
+func (s *Supervisor) host(pid *actor.PID) (h *Host, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	h, ok = s.hosts[pid.Id]
+	return h, ok
+}
 
 // HandleFailure implements actor.SupervisorStrategy.
 func (s *Supervisor) HandleFailure(_ *actor.ActorSystem, sup actor.Supervisor, child *actor.PID,
 	_ *actor.RestartStatistics, reason, _ any) {
-	x, ok := s.hosts.Load(child.Id)
+	h, ok := s.host(child)
 	if !ok {
 		sup.StopChildren(child)
 		s.failed(child, reason)
 		return
 	}
-	wait, restart := x.(*Host).decide(reason, time.Now())
+	wait, restart := h.decide(reason, time.Now())
 	if !restart {
 		sup.StopChildren(child)
 		return

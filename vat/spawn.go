@@ -78,30 +78,27 @@ func (v *Vat) spawnObject(o spawnOptions, produce func() ([]server.Method, func(
 		Policy:    o.policy,
 		Admission: o.admission,
 		Logger:    v.log,
-		Stopped:   x.stopped,
-		Escalated: v.escalated,
+		Owner:     x,
 	})
 	if err != nil {
 		return capnp.Client{}, err
 	}
 	x.host = host
-	pid, err := v.spawn(x.name, host.Props())
+	pid, err := v.spawn(x.name, v.supervisor.Props())
 	if err != nil {
 		return capnp.Client{}, fmt.Errorf("vat: %s cannot be spawned: %w", x.name, err)
 	}
 	v.mu.Lock()
 	closed := v.closed
 	if !closed {
-		v.objects[x] = struct{}{}
+		v.supervisor.Add(pid, host)
 	}
 	v.mu.Unlock()
 	if closed {
 		host.End(disconnected("the vat is closed"))
 		return capnp.Client{}, disconnected("the vat is closed")
 	}
-	v.supervisor.Add(x.actorID(), host)
-	v.nodes.add(x.name, x.node)
-	host.Begin(pid)
+	host.Begin()
 	return capnp.NewClient(x), nil
 }
 
@@ -114,8 +111,7 @@ type spawned struct {
 
 var _ capnp.ClientHook = (*spawned)(nil)
 var _ road = (*spawned)(nil)
-
-func (x *spawned) actorID() string { return "vat/" + x.name }
+var _ actors.Owner = (*spawned)(nil)
 
 // Send implements capnp.ClientHook. What is pipelined on the call waits with us, not in go-capnp's
 // AnswerQueue, which panics when a method returns null while calls on calls wait.
@@ -153,16 +149,15 @@ func (x *spawned) put(p parcel) {
 func (x *spawned) wake() {}
 func (x *spawned) run()  {}
 
-// stopped is told by the host, once.
-func (x *spawned) stopped(why error) {
+// Escalated implements actors.Owner.
+func (x *spawned) Escalated(why error) { x.vat.escalated(why) }
+
+// Stopped implements actors.Owner.
+func (x *spawned) Stopped(why error) {
 	if why != nil && x.vat.ctx.Err() == nil { // that it ends with its vat is no news
 		x.vat.log.Error("object stopped", "object", x.name, "why", why)
 	}
-	x.vat.nodes.remove(x.name)
-	x.vat.supervisor.Remove(x.actorID())
-	x.vat.mu.Lock()
-	delete(x.vat.objects, x)
-	x.vat.mu.Unlock()
+	x.vat.supervisor.Remove(x.host)
 }
 
 func (x *spawned) node() Node {

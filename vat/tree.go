@@ -32,7 +32,7 @@ type Tables struct {
 // Empty says whether nothing is left.
 func (t Tables) Empty() bool { return t == Tables{} }
 
-// nodes lists the actors below the vat that are not sessions.
+// nodes lists the actors below the vat that are neither sessions nor made by Spawn.
 type nodes struct {
 	mu   sync.Mutex
 	live map[string]func() Node
@@ -53,10 +53,18 @@ func (n *nodes) remove(name string) {
 	delete(n.live, name)
 }
 
-func (n *nodes) all() []Node {
-	n.mu.Lock()
-	fs := maps.Clone(n.live)
-	n.mu.Unlock()
+// otherNodes are the actors below the vat that are no sessions, by name.
+func (v *Vat) otherNodes() []Node {
+	v.nodes.mu.Lock()
+	fs := maps.Clone(v.nodes.live)
+	v.nodes.mu.Unlock()
+	if fs == nil {
+		fs = map[string]func() Node{}
+	}
+	for _, o := range v.supervisor.Owners() {
+		x := o.(*spawned)
+		fs[x.name] = x.node
+	}
 	var all []Node
 	for _, name := range slices.Sorted(maps.Keys(fs)) {
 		all = append(all, fs[name]())
@@ -111,7 +119,7 @@ func (v *Vat) Tree() Node {
 		s.inspect(func(s *session) { s.describeNode(&n) })
 		root.Children = append(root.Children, n)
 	}
-	root.Children = append(root.Children, v.nodes.all()...)
+	root.Children = append(root.Children, v.otherNodes()...)
 	return root
 }
 

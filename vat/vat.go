@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -48,7 +47,6 @@ type Vat struct {
 	mu       sync.Mutex
 	sessions map[transport.VatID]*session
 	ending   map[*session]chan struct{} // closed when its actor has stopped
-	objects  map[*spawned]struct{}
 	countMu  sync.Mutex
 	counts   map[string]uint64 // by limit: see Exceeded
 	guests   int               // places that ServeTwoParty has given away
@@ -78,7 +76,6 @@ func New(cfg Config) (*Vat, error) {
 		tap:       cfg.Tap,
 		sessions:  map[transport.VatID]*session{},
 		ending:    map[*session]chan struct{}{},
-		objects:   map[*spawned]struct{}{},
 		finished:  make(latch),
 	}
 	for _, e := range cfg.EarlyReturn {
@@ -249,11 +246,8 @@ func (v *Vat) EndSession(peer transport.VatID, reason string) {
 
 // endObjects stops what still runs when the vat closes.
 func (v *Vat) endObjects() {
-	v.mu.Lock()
-	objects := slices.Collect(maps.Keys(v.objects))
-	v.mu.Unlock()
-	for _, x := range objects {
-		x.host.End(disconnected("the vat is closing"))
+	for _, o := range v.supervisor.Owners() {
+		o.(*spawned).host.End(disconnected("the vat is closing"))
 	}
 }
 
