@@ -47,10 +47,12 @@ var notByGo = []drive{
 	{"cancellation by release", caseRelease},
 }
 
-// notOnGo are not for go-capnp's rpc as the other side: of two capabilities in one result it never lets
-// go of one.
+// notOnGo are not for go-capnp's rpc as the other side: of two capabilities in one result it never lets go of one,
+// and calls that reach its promise while that is being fulfilled are answered "call on null client".
 var notOnGo = []drive{
 	{"the same twice", caseTwice},
+	{"promise of the peer's, called meanwhile", casePromiseMeanwhile},
+	{"embargo of a promise, called meanwhile", caseEmbargoMeanwhile},
 }
 
 func caseEcho(t *testing.T, p peerapi.Peer) {
@@ -197,23 +199,38 @@ func promised(t *testing.T, p peerapi.Peer) peerapi.Peer {
 	return c
 }
 
-// A promise that resolves to an object of the peer's.
-func casePromise(t *testing.T, p peerapi.Peer) {
-	to := newRecorder(t, p)
+// whileItResolves calls a promise of p's before it resolves to to, after, and also meanwhile.
+func whileItResolves(t *testing.T, p, to peerapi.Peer, meanwhile bool) {
+	t.Helper()
 	c := promised(t, p)
-	before := sendNotes(t.Context(), c, 1, 50)
+	waits := []func() error{sendNotes(t.Context(), c, 1, 50)}
 	done := make(chan error, 1)
 	go func() { done <- settle(t.Context(), p, to) }()
-	after := sendNotes(t.Context(), c, 51, 100)
-	if err := errors.Join(<-done, before(), after()); err != nil {
-		t.Fatal(err)
+	if !meanwhile {
+		done <- <-done
 	}
+	waits = append(waits, sendNotes(t.Context(), c, 51, 100))
 	if err := c.Resolve(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := sendNotes(t.Context(), c, 101, 150)(); err != nil {
-		t.Fatal(err)
+	waits = append(waits, sendNotes(t.Context(), c, 101, 150), func() error { return <-done })
+	for _, w := range waits {
+		if err := w(); err != nil {
+			t.Fatal(err)
+		}
 	}
+}
+
+// A promise that resolves to an object of the peer's.
+func casePromise(t *testing.T, p peerapi.Peer) {
+	to := newRecorder(t, p)
+	whileItResolves(t, p, to, false)
+	wantNotes(t, to, 150)
+}
+
+func casePromiseMeanwhile(t *testing.T, p peerapi.Peer) {
+	to := newRecorder(t, p)
+	whileItResolves(t, p, to, true)
 	wantNotes(t, to, 150)
 }
 
@@ -233,20 +250,12 @@ func caseBroken(t *testing.T, p peerapi.Peer) {
 }
 
 // A promise that resolves to an object of the caller's: calls on their way through the peer come first.
-func caseEmbargo(t *testing.T, p peerapi.Peer) {
+func caseEmbargo(t *testing.T, p peerapi.Peer)          { embargo(t, p, false) }
+func caseEmbargoMeanwhile(t *testing.T, p peerapi.Peer) { embargo(t, p, true) }
+
+func embargo(t *testing.T, p peerapi.Peer, meanwhile bool) {
 	o, to := local(t)
-	c := promised(t, p)
-	before := sendNotes(t.Context(), c, 1, 50)
-	done := make(chan error, 1)
-	go func() { done <- settle(t.Context(), p, to) }()
-	after := sendNotes(t.Context(), c, 51, 100)
-	if err := c.Resolve(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	short := sendNotes(t.Context(), c, 101, 150)
-	if err := errors.Join(<-done, before(), after(), short()); err != nil {
-		t.Fatal(err)
-	}
+	whileItResolves(t, p, to, meanwhile)
 	if got := o.seen(); !slices.Equal(got, counted(150)) {
 		t.Fatalf("notes %v, want 1..150", got)
 	}
