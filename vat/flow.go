@@ -46,6 +46,7 @@ func messageSize(args capnp.Struct) int64 {
 // ctx ends: then it is the error. Never within a turn.
 func (s *session) awaitRoom(ctx context.Context) error {
 	if l := s.link.Load(); l != nil && !l.actor.AwaitRoom(ctx, s.vat.limits.QueueBytes) {
+		s.vat.exceeded("QueueBytes")
 		return callerError(ctx)
 	}
 	return nil

@@ -13,13 +13,17 @@ import (
 // Guests are the peers that connect through ServeTwoParty. Each takes a place when it is accepted and gives it
 // back when its session has stopped, or when its TLS handshake has failed: there are Limits.TwoParty.
 
-// maxRefusals is how many connections at a time are told that no place is left; others are hung up on.
+// maxRefusals is how many connections at a time are told that no place is left, for them or for one more session;
+// others are hung up on.
 const maxRefusals = 16
 
 // welcome makes a session of an accepted connection, or refuses it. It does not wait for the peer.
 func (v *Vat) welcome(conn net.Conn) {
 	v.mu.Lock()
 	full := v.guests >= v.limits.TwoParty
+	if full {
+		v.exceeded("TwoParty")
+	}
 	if v.closed || full && v.refusals >= maxRefusals {
 		v.mu.Unlock()
 		conn.Close()
@@ -70,7 +74,7 @@ func (v *Vat) secureGuest(conn net.Conn) error {
 	}
 	ctx, cancel := v.handshakeContext(context.Background())
 	defer cancel()
-	return t.HandshakeContext(ctx)
+	return v.inTime(ctx, t.HandshakeContext(ctx))
 }
 
 // refuseGuest says why in an Abort, and gives the peer a moment to read it: closing while bytes of its are unread
@@ -90,7 +94,7 @@ func (v *Vat) refuseGuest(conn net.Conn) {
 		defer v.mu.Unlock()
 		v.refusals--
 	}()
-	err := overloaded("%d two-party sessions are open: Limits.TwoParty", v.limits.TwoParty)
+	err := overloaded("two-party sessions: Limits.TwoParty allows %d", v.limits.TwoParty)
 	v.log.Warn("connection refused", "from", conn.RemoteAddr(), "err", err)
 	if _, err := conn.Write(must(msgAbort(err).Message().Marshal())); err != nil {
 		return
@@ -99,4 +103,31 @@ func (v *Vat) refuseGuest(conn net.Conn) {
 		_ = half.CloseWrite()
 	}
 	_, _ = io.Copy(io.Discard, conn)
+}
+
+// turnAway has a vat that connected told why there is no session for it, in an Abort, and hangs up after a moment to
+// read that. What it sends meanwhile is left unread. It does not wait.
+func (v *Vat) turnAway(conn transport.Conn, why error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed || v.refusals >= maxRefusals {
+		conn.Close()
+		return
+	}
+	v.refusals++
+	v.goroutines.Add(1)
+	ctx, cancel := context.WithTimeout(v.ctx, conn.Limits().CloseGrace)
+	go func() {
+		defer v.goroutines.Done()
+		defer cancel()
+		defer context.AfterFunc(ctx, func() { conn.Close() })()
+		v.log.Warn("connection refused", "peer", string(conn.Peer().ID), "err", why)
+		if conn.WriteFrames([][]byte{must(msgAbort(why).Message().Marshal())}) == nil && conn.CloseWrite() == nil {
+			<-ctx.Done()
+		}
+		conn.Close()
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.refusals--
+	}()
 }

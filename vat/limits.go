@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -124,4 +125,36 @@ func (v *Vat) Exceeded() map[string]uint64 {
 func (v *Vat) beyondLimit(name string, limit int, who string) error {
 	v.exceeded(name)
 	return overloaded("%s: Limits.%s allows %d", who, name, limit)
+}
+
+// A timeLimit is why something ended that took longer than the limit of that name allows.
+type timeLimit struct {
+	name  string
+	after time.Duration
+}
+
+func (e *timeLimit) Error() string {
+	return fmt.Sprintf("not done within %v: Limits.%s", e.after, e.name)
+}
+
+func (e *timeLimit) Unwrap() error { return context.DeadlineExceeded }
+
+// bounded ends with ctx, after the limit of that name, and with the vat.
+func (v *Vat) bounded(ctx context.Context, name string, limit time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, &timeLimit{name, limit})
+	stop := context.AfterFunc(v.ctx, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// inTime is err, of something that ctx bounded. Where that took too long it names the limit, and counts it.
+func (v *Vat) inTime(ctx context.Context, err error) error {
+	var late *timeLimit
+	if err == nil || !errors.As(context.Cause(ctx), &late) {
+		return err
+	}
+	v.exceeded(late.name)
+	if errors.Is(err, late) {
+		return err
+	}
+	return fmt.Errorf("%w (%v)", late, err)
 }

@@ -1,11 +1,11 @@
 package vat
 
 import (
-	"context"
 	"errors"
 	"net"
 	"time"
 
+	"capnproto.org/go/capnp/v3/exc"
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/vatwork/vatwork/actors"
@@ -103,7 +103,7 @@ func (v *Vat) addressesOf(peer transport.VatID) []string {
 
 func (v *Vat) dial(s *session) {
 	defer v.goroutines.Done()
-	ctx, cancel := context.WithTimeout(v.ctx, v.limits.Dial)
+	ctx, cancel := v.bounded(v.ctx, "Dial", v.limits.Dial)
 	defer cancel()
 	addrs := append([]string{}, s.addrs...)
 	if v.directory != nil {
@@ -114,7 +114,7 @@ func (v *Vat) dial(s *session) {
 		return
 	}
 	conn, err := v.network.Dial(ctx, s.peer, addrs)
-	if err != nil {
+	if err = v.inTime(ctx, err); err != nil {
 		s.tell(&dialFailed{disconnected("cannot reach %s: %v", s.peer.Short(), err)})
 		return
 	}
@@ -191,9 +191,11 @@ func (v *Vat) accepted(conn transport.Conn) {
 		s = v.newSessionLocked(peer.ID, nil, false)
 	}
 	v.mu.Unlock()
-	if !s.post(&opened{conn, false}) {
+	if s.post(&opened{conn, false}) {
+		s.wake()
+	} else if why := s.why(); exc.TypeOf(why) == exc.Overloaded {
+		v.turnAway(conn, why)
+	} else {
 		conn.Close()
-		return
 	}
-	s.wake()
 }

@@ -90,7 +90,7 @@ func (v *Vat) DialTwoPartyTLS(ctx context.Context, network, address string, cfg 
 	conn := tls.Client(raw, cfg)
 	ctx, cancel := v.handshakeContext(ctx)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := v.inTime(ctx, conn.HandshakeContext(ctx)); err != nil {
 		raw.Close()
 		return capnp.Client{}, fmt.Errorf("vat: TLS with %s: %w", address, err)
 	}
@@ -121,11 +121,11 @@ func (v *Vat) dialRaw(ctx context.Context, network, address string) (net.Conn, e
 	default:
 		return nil, fmt.Errorf("vat: two-party connections are made over tcp and unix, not over %q", network)
 	}
-	ctx, cancel := v.bounded(ctx, v.limits.Dial)
+	ctx, cancel := v.bounded(ctx, "Dial", v.limits.Dial)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, network, address)
-	if err != nil {
+	if err = v.inTime(ctx, err); err != nil {
 		return nil, fmt.Errorf("vat: %w", err)
 	}
 	return conn, nil
@@ -136,14 +136,7 @@ func (v *Vat) handshakeContext(ctx context.Context) (context.Context, context.Ca
 	if limit <= 0 {
 		limit = transport.DefaultLimits().HandshakeTimeout
 	}
-	return v.bounded(ctx, limit)
-}
-
-// bounded ends with ctx, after limit, and with the vat.
-func (v *Vat) bounded(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	stop := context.AfterFunc(v.ctx, cancel)
-	return ctx, func() { stop(); cancel() }
+	return v.bounded(ctx, "HandshakeTimeout", limit)
 }
 
 // endIfUnused ends a session of which neither side holds anything any more, if it is one of those that we made

@@ -227,6 +227,7 @@ func (v *Vat) expire(p *provisionRef, ref *answerRef) {
 		case <-stop:
 		case <-v.ctx.Done():
 		case <-timer.C:
+			v.exceeded("Handoff")
 			p.visit(func(x *provision) []outcome { x.leave(ref); return nil })
 			ref.settle(result{err: disconnected("nothing came to pick up within %v: Limits.Handoff", v.limits.Handoff)})
 		}
