@@ -2,6 +2,7 @@ package vat
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -58,6 +59,12 @@ func setException(e rpc.Exception, err error) error {
 	if len(reason) > maxReason {
 		reason = strings.ToValidUTF8(reason[:maxReason], "") + "…"
 	}
+	if trace := TraceOf(err); trace != "" {
+		if len(trace) > maxReason {
+			trace = strings.ToValidUTF8(trace[:maxReason], "") + "…"
+		}
+		check(e.SetTrace(trace))
+	}
 	return e.SetReason(reason)
 }
 
@@ -71,7 +78,31 @@ func exception(e rpc.Exception) error {
 	if t > exc.Unimplemented {
 		t = exc.Failed
 	}
+	trace, err := e.Trace()
+	if err != nil {
+		return fault("exception with an unreadable trace: %v", err)
+	}
+	if trace != "" {
+		return &exc.Exception{Type: t, Cause: &traced{reason, trace}}
+	}
 	return exc.New(t, "", reason)
+}
+
+// traced is the text of an exception that came with a trace, which goes on with it wherever it is passed on.
+type traced struct{ reason, trace string }
+
+func (e *traced) Error() string { return e.reason }
+func (e *traced) Trace() string { return e.trace }
+
+// TraceOf is the trace of an exception as the vat where it arose gave it, "" if there is none. It is not part of the
+// text: it is for whoever looks for the fault, not for whoever is told of it. An error of a method's that has a
+// method Trace() string, itself or in what it wraps, is sent with it.
+func TraceOf(err error) string {
+	var t interface{ Trace() string }
+	if errors.As(err, &t) {
+		return t.Trace()
+	}
+	return ""
 }
 
 // callerError is what a caller whose context has ended sees: an exception that wraps why it has.
