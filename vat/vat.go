@@ -44,6 +44,11 @@ type Vat struct {
 	nodes      nodes
 	supervisor *actors.Supervisor
 
+	// Of objects. Not under mu: an object ends in a turn of the vat's actor, to which others spawn under mu.
+	objectsMu sync.Mutex // taken within mu, if both are
+	objects   map[*spawned]struct{}
+	failure   error // escalated by an object
+
 	mu       sync.Mutex
 	sessions map[transport.VatID]*session
 	ending   map[*session]chan struct{} // closed when its actor has stopped
@@ -52,7 +57,6 @@ type Vat struct {
 	guests   int               // places that ServeTwoParty has given away
 	refusals int               // guests that are being told that there is none
 	closed   bool
-	failure  error // escalated by an object
 	finished latch // Close is through
 }
 
