@@ -173,11 +173,11 @@ func (c *call) recv() capnp.Recv {
 // escalated: the policy of an object makes its failure that of the vat.
 func (v *Vat) escalated(why error) {
 	v.log.Error("object failed, and the vat with it", "why", why)
-	v.mu.Lock()
+	v.failureMu.Lock()
 	if v.failure == nil {
 		v.failure = why
 	}
-	v.mu.Unlock()
+	v.failureMu.Unlock()
 	go v.Close()
 }
 
@@ -187,7 +187,7 @@ func (v *Vat) Done() <-chan struct{} { return v.ctx.Done() }
 
 // Err is the failure that was escalated to the vat, if any.
 func (v *Vat) Err() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.failureMu.Lock()
+	defer v.failureMu.Unlock()
 	return v.failure
 }

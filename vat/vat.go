@@ -44,9 +44,8 @@ type Vat struct {
 	nodes      nodes
 	supervisor *actors.Supervisor
 
-	// Of objects. Not under mu: an object ends in a turn of the vat's actor, to which others spawn under mu.
-	objectsMu sync.Mutex // taken within mu, if both are
-	objects   map[*spawned]struct{}
+	// Not under mu: an object fails in a turn of the vat's actor, and others spawn, in such a turn, under mu.
+	failureMu sync.Mutex
 	failure   error // escalated by an object
 
 	mu       sync.Mutex
