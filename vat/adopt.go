@@ -8,16 +8,30 @@ import (
 )
 
 // pinPart is a pin on what can be named of a part of the results of a local call: the capability, if it is here,
-// else a promise of ours for it. It borrows p, whose road is an answerRoad.
-func (v *Vat) pinPart(p pin) pin {
-	c := p.client()
-	defer v.later(c.Release)
-	now := v.pinClient(c)
-	if _, still := now.road.(answerRoad); !still {
-		return now
+// else a promise of ours for it, one as long as anything is pinned to it. Either way it leads where r does that is
+// fixed, so that a Disembargo which follows the one road comes by the vat that was named for the other.
+func (v *Vat) pinPart(r answerRoad) pin {
+	a := r.a
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.pipe.res != nil {
+		return a.pipe.res.pinAt(v, r.path, a.pipe.fixed)
 	}
-	defer v.freeLater(&now)
-	return v.adopt(now.snap)
+	for _, f := range a.parts {
+		if samePath(f.path, r.path) {
+			if snap, ok := f.p.adopted.again(); ok {
+				return pin{snap, f.p}
+			}
+		}
+	}
+	c, p := v.newPromise()
+	defer v.later(c.Release)
+	if p.pid == nil {
+		return v.follow(c) // the vat is closed
+	}
+	p.adopted = &adoption{self: c.Snapshot(), pins: 1}
+	a.parts = append(a.parts, feed{r.path, p})
+	return pin{c.Snapshot(), p}
 }
 
 type adoptedKey struct{ v *Vat }

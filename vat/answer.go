@@ -173,16 +173,20 @@ func (s *session) answerSettled(m *settledAnswer) error {
 
 // settleAnswer takes over res. The Return goes out ahead of what is handed on: an early Return of that comes
 // behind it.
+//
+// What the peer is told of a capability, and where its pipelined calls go, are one pin: with two, the capability
+// could resolve in between, and the calls that the peer makes next take another road.
 func (s *session) settleAnswer(id uint32, res result) {
+	var a answer
+	s.answers.visit(id, func(x *answer) { a = *x })
+	var p rpc.Payload
+	if !a.returned && !a.finished && !a.yourself {
+		p, res = s.copyResult(res)
+	}
 	pins := res.pins(s.vat)
 	var ds []delivery
-	var a answer
-	var q *questionRef
-	s.answers.visit(id, func(x *answer) {
-		q = x.pipe.on
-		ds = x.pipe.settle(res, pins)
-		a = *x
-	})
+	q := a.pipe.on
+	s.answers.visit(id, func(x *answer) { ds = x.pipe.settle(res, pins) })
 	if !a.ref.early {
 		s.emit(do(a.ref.stop))
 	}
@@ -198,7 +202,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	case a.yourself:
 		s.returnElsewhere(id)
 	default:
-		s.sendReturn(id, res)
+		s.sendReturn(id, p, res, pins)
 	}
 	s.handOn(ds)
 	if a.taker != nil {
@@ -206,8 +210,11 @@ func (s *session) settleAnswer(id uint32, res result) {
 		check(s.take(a.taker, res))
 	}
 	for _, f := range a.feeds {
-		c := res.clientFor(f.path, pins)
-		s.emit(do(func() { s.vat.later(func() { f.p.resolve(c) }) }))
+		to := res.pinAt(s.vat, f.path, pins)
+		s.emit(do(func() {
+			fulfil := f.p.settleOn(to)
+			s.vat.later(fulfil)
+		}))
 	}
 	for _, k := range a.ref.kept {
 		s.emit(do(func() { k.offer(res, pins) }))
@@ -215,18 +222,47 @@ func (s *session) settleAnswer(id uint32, res result) {
 	s.maybeForgetAnswer(id)
 }
 
-// sendReturn sends the one Return of an answer.
-func (s *session) sendReturn(id uint32, res result) {
-	if res.err == nil {
-		m, r := msgReturn(id)
-		err := s.writeResult(must(r.NewResults()), id, res)
-		if err == nil {
-			s.returnMessage(id, m, r)
-			return
-		}
-		res.err = err
+// copyResult starts the Return of res: a payload with its content, and the result as it is there.
+func (s *session) copyResult(res result) (rpc.Payload, result) {
+	if res.err != nil {
+		return rpc.Payload{}, res
 	}
-	m, r := msgException(id, res.err)
+	p := must(must(newMessage().NewReturn()).NewResults())
+	if res.cap != nil {
+		return p, res
+	}
+	err := p.SetContent(res.content)
+	if err != nil {
+		err = failed("results cannot be copied: %v", err)
+	} else {
+		err = s.tooLarge(p.Message(), "results")
+	}
+	if err != nil {
+		p.Message().CapTable().Reset()
+		return rpc.Payload{}, result{err: err, release: res.release}
+	}
+	return p, result{content: must(p.Content()), release: res.release}
+}
+
+// sendReturn sends the one Return of an answer, with p and res as from copyResult.
+func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
+	if res.err != nil {
+		m, r := msgException(id, res.err)
+		s.returnMessage(id, m, r)
+		return
+	}
+	if res.cap != nil {
+		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
+	}
+	mine := make([]pin, len(pins))
+	for i := range pins {
+		mine[i] = pins[i].again()
+	}
+	exports := s.writeCaps(p, mine)
+	s.answers.visit(id, func(a *answer) { a.results = exports })
+	m := must(rpc.ReadRootMessage(p.Message()))
+	r := must(m.Return())
+	r.SetAnswerId(id)
 	s.returnMessage(id, m, r)
 }
 
@@ -241,32 +277,6 @@ func (s *session) returnMessage(id uint32, m rpc.Message, r rpc.Return) {
 	})
 	s.send(m)
 	s.flushBroken()
-}
-
-func (s *session) writeResult(p rpc.Payload, id uint32, res result) error {
-	var exports []uint32
-	if res.cap != nil {
-		list := must(p.NewCapTable(1))
-		s.describe(list.At(0), res.cap.again())
-		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
-		if e, ok := exportIn(list.At(0)); ok {
-			exports = []uint32{e}
-		}
-	} else {
-		err := p.SetContent(res.content)
-		if err != nil {
-			err = failed("results cannot be copied: %v", err)
-		} else {
-			err = s.tooLarge(p.Message(), "results")
-		}
-		if err != nil {
-			p.Message().CapTable().Reset()
-			return err
-		}
-		exports = s.writeCaps(p, p.Message())
-	}
-	s.answers.visit(id, func(a *answer) { a.results = exports })
-	return nil
 }
 
 // onFinish obeys "Message type sent from the caller to the callee to indicate: (1) the questionId will no

@@ -2,7 +2,7 @@ package vat
 
 import "capnproto.org/go/capnp/v3"
 
-// A feed is a promise of ours for what path leads to in the results of an answer.
+// A feed is a promise of ours for what path leads to in the results of an answer, or of a local call.
 type feed struct {
 	path []capnp.PipelineOp
 	p    *promise
@@ -37,6 +37,21 @@ func (r result) clientFor(path []capnp.PipelineOp, pins []pin) capnp.Client {
 		p, _ := capnp.Transform(r.content, path)
 		return pins[p.Interface().Capability()].client()
 	}
+}
+
+// pinAt pins what path leads to, with pins as from r.pins: what it is by them, whatever it has resolved to since. The
+// caller frees it.
+func (r result) pinAt(v *Vat, path []capnp.PipelineOp, pins []pin) pin {
+	if to, broken := r.at(path, pins).(brokenRoad); broken {
+		c := capnp.ErrorClient(to.err)
+		defer c.Release()
+		return v.follow(c)
+	}
+	if r.cap != nil {
+		return pins[0].again()
+	}
+	p, _ := capnp.Transform(r.content, path)
+	return pins[p.Interface().Capability()].again()
 }
 
 // pinTarget pins what the target of a Provide is now. The caller frees it.

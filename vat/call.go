@@ -82,10 +82,14 @@ func (r result) pins(v *Vat) []pin {
 	if r.cap != nil {
 		return []pin{r.cap.again()}
 	}
-	msg := r.content.Message()
-	if msg == nil {
-		return nil
+	if msg := r.content.Message(); msg != nil {
+		return v.pinTable(msg)
 	}
+	return nil
+}
+
+// pinTable pins the capabilities of a message, in the order of its table. The caller releases them.
+func (v *Vat) pinTable(msg *capnp.Message) []pin {
 	table := msg.CapTable()
 	pins := make([]pin, table.Len())
 	for i := range pins {

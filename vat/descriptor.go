@@ -7,17 +7,16 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
-// writeCaps writes the capability table of a payload from that of its message, and returns the exports that it
-// counted up, one entry for each count.
-func (s *session) writeCaps(payload rpc.Payload, msg *capnp.Message) (exports []uint32) {
-	table := msg.CapTable()
-	if table.Len() == 0 {
+// writeCaps writes the capability table of a payload from pins, which it takes over and which are in the order of its
+// message's table, and returns the exports that it counted up, one entry for each count.
+func (s *session) writeCaps(payload rpc.Payload, pins []pin) (exports []uint32) {
+	if len(pins) == 0 {
 		return nil
 	}
-	list := must(payload.NewCapTable(int32(table.Len())))
-	for i := range table.Len() {
+	list := must(payload.NewCapTable(int32(len(pins))))
+	for i, p := range pins {
 		d := list.At(i)
-		s.describe(d, s.vat.pinClient(table.At(i)))
+		s.describe(d, p)
 		if id, ok := exportIn(d); ok {
 			exports = append(exports, id)
 		}
@@ -48,9 +47,12 @@ func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, int
 	switch to := p.road.(type) {
 	case answerRoad:
 		// A part of results that are not here, or are by now: promised, or named.
-		again := s.vat.pinPart(p)
+		again := s.vat.pinPart(to)
 		s.freeLater(p)
-		return s.describeAs(d, again, again.road, again, nil)
+		if _, same := via.(answerRoad); same {
+			via, vine = again.road, again
+		}
+		return s.describeAs(d, again, via, vine, nil)
 	case brokenRoad:
 		if !p.snap.IsValid() {
 			d.SetNone()

@@ -90,6 +90,7 @@ type promisedAnswer struct {
 
 	mu        sync.Mutex
 	pipe      pipeline
+	parts     []feed       // promises of ours for parts of the results
 	on        *questionRef // held until released
 	inFlight  int          // pipelined calls under way
 	holds     int          // pins on parts of the results
@@ -242,9 +243,19 @@ func (a *promisedAnswer) settled(r result) {
 	for _, d := range out {
 		d.to.put(d.parcel)
 	}
+	parts := a.parts
+	a.parts = nil
+	var settled []pin
+	for _, f := range parts {
+		settled = append(settled, r.pinAt(a.vat, f.path, a.pipe.fixed))
+	}
 	a.mu.Unlock()
 	for _, d := range out {
 		d.to.wake()
+	}
+	for i, f := range parts {
+		fulfil := f.p.settleOn(settled[i])
+		a.vat.later(fulfil)
 	}
 	a.cancel()
 	a.vat.later(func() {

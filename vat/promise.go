@@ -189,11 +189,18 @@ func (p *promise) unwatch(w *watcher) {
 // resolve takes over c.
 func (p *promise) resolve(c capnp.Client) {
 	defer c.Release()
+	p.settleOn(p.vat.pinClient(c))()
+}
+
+// settleOn resolves p to next, which it takes over, and returns what is left to do: to have local callers follow,
+// which enters go-capnp. Itself it may be called in a turn.
+func (p *promise) settleOn(next pin) (fulfil func()) {
 	if p.pid == nil {
-		return // made when the vat was closed: broken from the start
+		p.vat.freeLater(&next)
+		return func() {} // made when the vat was closed: broken from the start
 	}
 	p.vat.resolving.Lock()
-	next := p.vat.pinClient(c)
+	defer p.vat.resolving.Unlock()
 	if q, ok := next.road.(*promise); ok {
 		if q.leadsTo(p) {
 			p.vat.freeLater(&next)
@@ -202,19 +209,20 @@ func (p *promise) resolve(c capnp.Client) {
 			p.to.Store(q)
 		}
 	}
-	// Local callers follow by the same road: where c is a promise of go-capnp's, by way of ours for it.
+	// Local callers follow by the same road: where it is a promise of go-capnp's, by way of ours for it.
 	follow := next.client()
-	defer func() { follow.Release() }()
-	p.settle(next, nil)
-	p.vat.resolving.Unlock()
 	if o, ok := next.road.(*object); ok && o.queue != nil {
 		// The calls that waited may wait again, in the queue of the object: local callers go through it too.
 		through := p.vat.throughQueue(o, next)
-		follow.Release()
+		p.vat.later(follow.Release)
 		follow = through
 	}
-	if p.resolver != nil {
-		p.resolver.Fulfill(follow)
+	p.settle(next, nil)
+	return func() {
+		if p.resolver != nil {
+			p.resolver.Fulfill(follow)
+		}
+		follow.Release()
 	}
 }
 

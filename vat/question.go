@@ -73,7 +73,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	keep := s.mayKeep(c)
 	call.SetQuestionId(s.ask(q, entry))
 	payload := must(call.Params())
-	params := s.writeCaps(payload, m.Message())
+	params := s.writeCaps(payload, s.vat.pinTable(m.Message()))
 	s.questions.visit(q.id, func(x *question) { x.params, x.kept = params, keep })
 	if on != nil {
 		s.questions.visit(on.id, func(x *question) { x.sentPipelined(target.path) })
