@@ -56,6 +56,15 @@ func (m *resolved) free(v *Vat) {
 	}
 }
 
+// exportRoom says why the peer cannot be given n more capabilities. Some of them it may have already: that is known
+// only once they are described.
+func (s *session) exportRoom(n int) error {
+	if max := s.vat.limits.Exports; n > 0 && s.exports.len()+n > max {
+		return s.vat.beyondLimit("Exports", max, "capabilities held by "+s.peer.Short())
+	}
+	return nil
+}
+
 // addExport makes an entry for p, which it takes over, or counts one more for the entry that there is.
 func (s *session) addExport(p pin, key *capnp.Metadata) uint32 {
 	if id, ok := s.exported[key]; ok && key != nil {
@@ -124,9 +133,14 @@ func (s *session) exportResolved(m *resolved) {
 	r := must(msg.NewResolve())
 	r.SetPromiseId(m.w.id)
 	old := e.pin
-	if err, broken := to.road.(brokenRoad); broken {
-		check(setException(must(r.NewException()), err.err))
-		s.freeLater(to)
+	broken, _ := to.road.(brokenRoad)
+	if broken.err == nil {
+		broken.err = s.exportRoom(1)
+	}
+	if broken.err != nil {
+		check(setException(must(r.NewException()), broken.err))
+		m.to = to
+		s.emit(do(func() { m.free(s.vat) }))
 	} else {
 		via, vine := to.road, to
 		if m.w.promise != nil {

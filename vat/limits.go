@@ -23,7 +23,7 @@ type Limits struct {
 	Calls        int // calls of the peer's that run or wait; beyond: overloaded. 16,384
 	CallBytes    int // of their parameters; beyond: overloaded. 64 MiB
 	Pipelined    int // calls that wait on one answer or one promise; beyond: overloaded. 4,096
-	Exports      int // held by the peer; what would add to them: overloaded, a Resolve: Abort. 1,048,576
+	Exports      int // held by the peer; a call, result or resolution that would add to them: overloaded. 1,048,576
 	Imports      int // held from the peer; beyond: Abort. 1,048,576
 	Capabilities int // in one message of the peer's; beyond: Abort. 4,096
 	EmbargoBytes int // of calls held back by embargoes; beyond: overloaded. 64 MiB

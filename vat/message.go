@@ -20,8 +20,8 @@ func (s *session) tooLarge(m *capnp.Message, what string) error {
 	if err != nil {
 		return failed("%s without a size: %v", what, err)
 	}
-	if max := s.vat.limits.Exports; s.exports.len()+m.CapTable().Len() > max {
-		return s.vat.beyondLimit("Exports", max, "capabilities held by "+s.peer.Short())
+	if err := s.exportRoom(m.CapTable().Len()); err != nil {
+		return err
 	}
 	size += uint64(1+m.CapTable().Len()) * descriptorBytes
 	if limit := s.vat.limits.MessageBytes; size > uint64(limit) {
