@@ -87,7 +87,8 @@ type Host struct {
 // An idlingServer is a go-capnp server that ends when nothing has used it for a while.
 type idlingServer struct {
 	*server.Server
-	used time.Time
+	used     time.Time
+	received *waiting // the call that is being handed in
 }
 
 // An instance is what the producer made, with the calls that run on it.
@@ -171,14 +172,17 @@ func (h *Host) install() {
 }
 
 // Recv takes one call. It does not block and runs nothing of the user's. A call that cannot be accepted is
-// rejected before Recv returns.
+// rejected before Recv returns. One that waits is given up, and answered so, when ctx ends; it keeps its place until
+// its turn comes.
 func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
 	size := argsSize(r.Args)
 	if err := h.admit(size); err != nil {
 		r.Reject(err)
 		return
 	}
-	r.Returner = &countedReturner{Returner: r.Returner, h: h, size: size}
+	w := &waiting{Returner: r.Returner, h: h, size: size}
+	w.unwatch = context.AfterFunc(ctx, func() { w.giveUp(context.Cause(ctx)) })
+	r.Returner = w
 	h.mu.Lock()
 	if h.stopped {
 		err := h.why
@@ -186,7 +190,9 @@ func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
 		r.Reject(err)
 		return
 	}
-	h.server().Recv(ctx, r)
+	srv := h.server()
+	h.srv.received = w
+	srv.Recv(ctx, r) // which asks for the method: see wrap
 	h.mu.Unlock()
 }
 
@@ -220,20 +226,6 @@ func (h *Host) endIfOver(last bool) {
 	if last && h.closing.Load() {
 		go h.end(nil) // not here: the caller may be inside Recv
 	}
-}
-
-// countedReturner tells the host when the call is over. The place is given back before the caller has its answer:
-// the next call may be made at once.
-type countedReturner struct {
-	capnp.Returner
-	h    *Host
-	size int64
-}
-
-func (r *countedReturner) Return() {
-	last := r.h.uncount(r.size)
-	r.Returner.Return()
-	r.h.endIfOver(last)
 }
 
 // server is the server to put a call into. The caller holds h.mu until it has, so that calls go in in the order

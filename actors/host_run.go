@@ -12,9 +12,14 @@ import (
 	"capnproto.org/go/capnp/v3/server"
 )
 
-// wrap is what the server is given for each call.
+// wrap is what the server is given for each call, as Recv hands that in with h.mu held.
 func (h *Host) wrap(m capnp.Method) *server.Method {
+	w := h.srv.received
+	h.srv.received = nil
 	return &server.Method{Method: m, Impl: func(ctx context.Context, c *server.Call) error {
+		if !w.begin() {
+			return ctx.Err() // to nobody
+		}
 		return h.run(ctx, m, c)
 	}}
 }

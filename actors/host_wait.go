@@ -1,0 +1,68 @@
+package actors
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/exc"
+)
+
+// waiting is the Returner of a call that a host has accepted: it gives back the call's place, and lets the caller
+// give up a call that has not begun. A server of go-capnp answers in turn, so that without it such a caller
+// would be held up by a method that never returns.
+//
+// States: waits; begun (the server answers); given up (it has been answered, and what the server says of it in its
+// turn goes to nobody). Exactly one of begin and giveUp takes it out of waits.
+type waiting struct {
+	capnp.Returner
+	h       *Host
+	size    int64
+	unwatch func() bool
+	state   atomic.Int32
+}
+
+const (
+	waits = iota
+	begun
+	givenUp
+)
+
+// begin says whether the call is still to be run.
+func (w *waiting) begin() bool {
+	w.unwatch()
+	return w.state.CompareAndSwap(waits, begun)
+}
+
+// giveUp answers the call if it has not begun.
+func (w *waiting) giveUp(why error) {
+	if w.state.CompareAndSwap(waits, givenUp) {
+		w.Returner.PrepareReturn(&exc.Exception{Type: exc.Failed, Cause: fmt.Errorf("call canceled by its caller: %w", why)})
+		w.Returner.Return()
+	}
+}
+
+// PrepareReturn implements capnp.Returner.
+func (w *waiting) PrepareReturn(err error) {
+	w.begin() // where it is rejected before its turn
+	if w.state.Load() == begun {
+		w.Returner.PrepareReturn(err)
+	}
+}
+
+// Return implements capnp.Returner. The place is given back before the caller has its answer: the next call may be
+// made at once.
+func (w *waiting) Return() {
+	last := w.h.uncount(w.size)
+	if w.state.Load() == begun {
+		w.Returner.Return()
+	}
+	w.h.endIfOver(last)
+}
+
+// ReleaseResults implements capnp.Returner.
+func (w *waiting) ReleaseResults() {
+	if w.state.Load() == begun {
+		w.Returner.ReleaseResults()
+	}
+}
