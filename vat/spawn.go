@@ -47,7 +47,8 @@ func Admitting(a actors.Admission) SpawnOption { return func(o *spawnOptions) { 
 // whoever watches it is told (see [Vat.Watch]). Shutdown, if the instance has one, is called once for each
 // instance, when no method runs on it any more.
 //
-// What does not fit in front of the object (see actors.Admission) is answered overloaded, at once.
+// When a caller's context ends, a call of its that waits is given up and answered, and one that runs sees it in its
+// context. What does not fit in front of the object (see actors.Admission) is answered overloaded, at once.
 func Spawn[C ~capnp.ClientKind, S any](v *Vat, methods func([]server.Method, S) []server.Method, produce func() S, opts ...SpawnOption) (C, error) {
 	var o spawnOptions
 	for _, opt := range opts {
