@@ -31,7 +31,9 @@ var cases = []drive{
 	{"pipelining", casePipelining},
 	{"promise of the peer's", casePromise},
 	{"promise that breaks", caseBroken},
+	{"promise of the peer's, called meanwhile", casePromiseMeanwhile},
 	{"embargo of a promise", caseEmbargo},
+	{"embargo of a promise, called meanwhile", caseEmbargoMeanwhile},
 	{"embargo of results", caseEmbargoResults},
 	{"two promises at once", caseTwoPromises},
 	{"cancellation by context", caseCancel},
@@ -47,12 +49,9 @@ var notByGo = []drive{
 	{"cancellation by release", caseRelease},
 }
 
-// notOnGo are not for go-capnp's rpc as the other side: of two capabilities in one result it never lets go of one,
-// and calls that reach its promise while that is being fulfilled are answered "call on null client".
+// notOnGo are not for go-capnp's rpc as the other side: of two capabilities in one result it never lets go of one.
 var notOnGo = []drive{
 	{"the same twice", caseTwice},
-	{"promise of the peer's, called meanwhile", casePromiseMeanwhile},
-	{"embargo of a promise, called meanwhile", caseEmbargoMeanwhile},
 }
 
 func caseEcho(t *testing.T, p peerapi.Peer) {
@@ -199,13 +198,18 @@ func promised(t *testing.T, p peerapi.Peer) peerapi.Peer {
 	return c
 }
 
-// whileItResolves calls a promise of p's before it resolves to to, after, and also meanwhile.
-func whileItResolves(t *testing.T, p, to peerapi.Peer, meanwhile bool) {
+// whileItResolves calls a promise of p's before it resolves to to, after, and also meanwhile. It opens to as soon
+// as it has resolved.
+func whileItResolves(t *testing.T, p, to peerapi.Peer, meanwhile bool, open func()) {
 	t.Helper()
 	c := promised(t, p)
 	waits := []func() error{sendNotes(t.Context(), c, 1, 50)}
 	done := make(chan error, 1)
-	go func() { done <- settle(t.Context(), p, to) }()
+	go func() {
+		err := settle(t.Context(), p, to)
+		open()
+		done <- err
+	}()
 	if !meanwhile {
 		done <- <-done
 	}
@@ -224,13 +228,13 @@ func whileItResolves(t *testing.T, p, to peerapi.Peer, meanwhile bool) {
 // A promise that resolves to an object of the peer's.
 func casePromise(t *testing.T, p peerapi.Peer) {
 	to := newRecorder(t, p)
-	whileItResolves(t, p, to, false)
+	whileItResolves(t, p, to, false, func() {})
 	wantNotes(t, to, 150)
 }
 
 func casePromiseMeanwhile(t *testing.T, p peerapi.Peer) {
 	to := newRecorder(t, p)
-	whileItResolves(t, p, to, true)
+	whileItResolves(t, p, to, true, func() {})
 	wantNotes(t, to, 150)
 }
 
@@ -254,8 +258,8 @@ func caseEmbargo(t *testing.T, p peerapi.Peer)          { embargo(t, p, false) }
 func caseEmbargoMeanwhile(t *testing.T, p peerapi.Peer) { embargo(t, p, true) }
 
 func embargo(t *testing.T, p peerapi.Peer, meanwhile bool) {
-	o, to := local(t)
-	whileItResolves(t, p, to, meanwhile)
+	o, to, open := gated(t)
+	whileItResolves(t, p, to, meanwhile, open)
 	if got := o.seen(); !slices.Equal(got, counted(150)) {
 		t.Fatalf("notes %v, want 1..150", got)
 	}
@@ -263,7 +267,7 @@ func embargo(t *testing.T, p peerapi.Peer, meanwhile bool) {
 
 // The same, where it comes in the results that calls were pipelined on.
 func caseEmbargoResults(t *testing.T, p peerapi.Peer) {
-	o, to := local(t)
+	o, to, open := gated(t)
 	ans, release := p.Pass(t.Context(), giving[peerapi.Peer_pass_Params](to))
 	defer release()
 	c := ans.Peer()
@@ -271,6 +275,7 @@ func caseEmbargoResults(t *testing.T, p peerapi.Peer) {
 	if _, err := ans.Struct(); err != nil {
 		t.Fatal(err)
 	}
+	open()
 	if err := errors.Join(before(), sendNotes(t.Context(), c, 51, 100)()); err != nil {
 		t.Fatal(err)
 	}
@@ -280,12 +285,13 @@ func caseEmbargoResults(t *testing.T, p peerapi.Peer) {
 }
 
 func caseTwoPromises(t *testing.T, p peerapi.Peer) {
-	a, toA := local(t)
+	a, toA, open := gated(t)
 	one, two := promised(t, p), promised(t, p)
 	waits := []func() error{sendNotes(t.Context(), one, 1, 10), sendNotes(t.Context(), two, 11, 20)}
 	if err := settle(t.Context(), p, toA); err != nil {
 		t.Fatal(err)
 	}
+	open()
 	for _, w := range waits {
 		if err := w(); err != nil {
 			t.Fatal(err)
