@@ -296,7 +296,9 @@ func (a *promisedAnswer) cleanUp() {
 	}
 	a.cleaned = true
 	pins, res, q := append(a.pipe.pins, a.pipe.fixed...), a.pipe.res, a.on
-	a.pipe.pins, a.pipe.fixed, a.on = nil, nil, nil
+	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
+	// came may call yet, on a client that leads to the same by now, and holds it.
+	a.pipe.fixed, a.on = nil, nil
 	a.mu.Unlock()
 	a.vat.later(func() {
 		if a.promise != nil {
