@@ -254,6 +254,12 @@ func (a *promisedAnswer) settled(r result) {
 		d.to.wake()
 	}
 	for i, f := range parts {
+		if r.err != nil {
+			// The call may be one that a promise rejects as it settles, in its turn: two do not settle within
+			// each other. And what is broken delivers nothing, so nothing has to come in its order.
+			a.vat.later(func() { f.p.settleOn(settled[i])() })
+			continue
+		}
 		fulfil := f.p.settleOn(settled[i])
 		a.vat.later(fulfil)
 	}
