@@ -181,7 +181,9 @@ func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
 		return
 	}
 	w := &waiting{Returner: r.Returner, h: h, size: size}
-	w.unwatch = context.AfterFunc(ctx, func() { w.giveUp(context.Cause(ctx)) })
+	if h.calls.Load() > 1 { // one that is alone is run at once
+		w.unwatch = context.AfterFunc(ctx, func() { w.giveUp(context.Cause(ctx)) })
+	}
 	r.Returner = w
 	h.mu.Lock()
 	if h.stopped {

@@ -18,7 +18,7 @@ type waiting struct {
 	capnp.Returner
 	h       *Host
 	size    int64
-	unwatch func() bool
+	unwatch func() bool // nil where the call does not wait
 	state   atomic.Int32
 }
 
@@ -30,7 +30,9 @@ const (
 
 // begin says whether the call is still to be run.
 func (w *waiting) begin() bool {
-	w.unwatch()
+	if w.unwatch != nil {
+		w.unwatch()
+	}
 	return w.state.CompareAndSwap(waits, begun)
 }
 
