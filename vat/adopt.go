@@ -30,7 +30,7 @@ func (v *Vat) pinPart(r answerRoad) pin {
 		return v.follow(c) // the vat is closed
 	}
 	p.adopted = &adoption{self: c.Snapshot(), pins: 1}
-	a.parts = append(a.parts, feed{r.path, p})
+	a.parts = append(a.parts, feed{path: r.path, p: p})
 	return pin{c.Snapshot(), p}
 }
 

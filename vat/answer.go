@@ -15,6 +15,7 @@ import (
 type answer struct {
 	ref  *answerRef
 	pipe pipeline
+	size int // of the results, as counted against Limits.ResultBytes
 
 	returned  bool
 	finished  bool
@@ -75,7 +76,7 @@ func (s *session) onCall(c rpc.Call) error {
 		ret:     ref,
 		release: func() { table.Reset() },
 	}
-	if err := s.flow.admit(s.vat, x); err != nil {
+	if err := s.flow.admit(s.vat, x, c.Message()); err != nil {
 		s.emit(do(func() { x.reject(err) }))
 		return nil
 	}
@@ -177,6 +178,7 @@ func (s *session) answerSettled(m *settledAnswer) error {
 // What the peer is told of a capability, and where its pipelined calls go, are one pin: with two, the capability
 // could resolve in between, and the calls that the peer makes next take another road.
 func (s *session) settleAnswer(id uint32, res result) {
+	res = s.resultRoom(id, res)
 	var a answer
 	s.answers.visit(id, func(x *answer) { a = *x })
 	var p rpc.Payload
@@ -214,6 +216,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 		s.emit(do(func() {
 			fulfil := f.p.settleOn(to)
 			s.vat.later(fulfil)
+			s.vat.later(f.client.Release)
 		}))
 	}
 	for _, k := range a.ref.kept {
@@ -229,6 +232,9 @@ func (s *session) copyResult(res result) (rpc.Payload, result) {
 	}
 	p := must(must(newMessage().NewReturn()).NewResults())
 	if res.cap != nil {
+		if err := s.exportRoom(1); err != nil {
+			return rpc.Payload{}, result{err: err, release: res.release}
+		}
 		return p, res
 	}
 	err := p.SetContent(res.content)
@@ -335,6 +341,7 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	}
 	pins := a.pipe.pins
 	res := a.pipe.res
+	s.resultBytes -= a.size
 	s.answers.remove(id)
 	s.freeLater(pins...)
 	if res != nil {

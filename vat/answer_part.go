@@ -4,9 +4,13 @@ import "capnproto.org/go/capnp/v3"
 
 // A feed is a promise of ours for what path leads to in the results of an answer, or of a local call.
 type feed struct {
-	path []capnp.PipelineOp
-	p    *promise
+	path   []capnp.PipelineOp
+	p      *promise
+	client capnp.Client // of an answer: keeps the promise for whoever refers to the same part again
 }
+
+// maxFeeds is to how many parts of an answer the peer can refer before it returns.
+const maxFeeds = 64
 
 // answerClient is a client for what path leads to in the results of an answer. The caller releases it.
 func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client, error) {
@@ -16,9 +20,19 @@ func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client
 			c = a.pipe.res.clientFor(path, a.pipe.pins)
 			return
 		}
+		for _, f := range a.feeds {
+			if samePath(f.path, path) {
+				c = f.client.AddRef()
+				return
+			}
+		}
+		if len(a.feeds) >= maxFeeds {
+			c = capnp.ErrorClient(overloaded("%d parts of one answer are referred to already", maxFeeds))
+			return
+		}
 		var p *promise
 		c, p = s.vat.newPromise()
-		a.feeds = append(a.feeds, feed{path, p})
+		a.feeds = append(a.feeds, feed{path, p, c.AddRef()})
 	}) {
 		return c, fault("reference to answer %d, which does not exist", id)
 	}

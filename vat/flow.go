@@ -14,9 +14,9 @@ type flow struct {
 	calls, bytes atomic.Int64
 }
 
-// admit counts c, and uncounts it when its parameters are released; or says why it cannot be taken.
-func (f *flow) admit(v *Vat, c *call) error {
-	size := messageSize(c.args)
+// admit counts c, which came in m, and uncounts it when its parameters are released; or says why it cannot be taken.
+func (f *flow) admit(v *Vat, c *call, m *capnp.Message) error {
+	size := messageSize(m)
 	calls, bytes := f.calls.Add(1), f.bytes.Add(size)
 	release := c.release
 	c.release = func() {
@@ -33,13 +33,39 @@ func (f *flow) admit(v *Vat, c *call) error {
 	return nil
 }
 
-func messageSize(args capnp.Struct) int64 {
-	if msg := args.Message(); msg != nil {
-		if n, err := msg.TotalSize(); err == nil {
-			return int64(n)
-		}
+// What is kept of a message counts with its bytes and this, for the message itself and for each capability in it:
+// about what they take up here, however few bytes they were on the wire.
+const (
+	messageBytes    = 256
+	capabilityBytes = 1024
+)
+
+// messageSize is what m counts for, which may be nil.
+func messageSize(m *capnp.Message) int64 {
+	size := int64(messageBytes)
+	if m == nil {
+		return size
 	}
-	return 0
+	if n, err := m.TotalSize(); err == nil {
+		size += int64(n)
+	}
+	return size + capabilityBytes*int64(m.CapTable().Len())
+}
+
+// resultRoom takes res into account as results that the peer has to finish, or frees it and is the error to return
+// instead.
+func (s *session) resultRoom(id uint32, res result) result {
+	if res.err != nil || res.content.Message() == nil {
+		return res
+	}
+	size := int(messageSize(res.content.Message()))
+	if max := s.vat.limits.ResultBytes; s.resultBytes+size > max {
+		s.emit(do(func() { s.vat.later(res.free) }))
+		return result{err: s.vat.beyondLimit("ResultBytes", max, "bytes of results that are not finished")}
+	}
+	s.resultBytes += size
+	s.answers.visit(id, func(a *answer) { a.size = size })
+	return res
 }
 
 // awaitRoom blocks a local caller while what was written to the peer has not been taken by the network, until

@@ -173,13 +173,18 @@ func (s *session) liftProvision(id uint32, embargo []byte) error {
 		return nil
 	case len(a.ref.kept) > 0:
 		var now bool
+		max, full := s.vat.limits.Pipelined, false
 		lift := &liftKept{a.ref, string(embargo)}
 		s.answers.visit(id, func(x *answer) {
-			if now = x.pipe.res != nil; !now {
+			now = x.pipe.res != nil
+			if full = !now && len(x.pipe.queue) >= max; !now && !full {
 				x.pipe.queue = append(x.pipe.queue, pipelined{parcel: lift})
 			}
 		})
-		if now {
+		switch {
+		case full:
+			return s.faultLimit("Pipelined", max)
+		case now:
 			s.emit(do(lift.lift))
 		}
 		return nil

@@ -21,12 +21,13 @@ type Limits struct {
 	Questions    int // open questions of ours; beyond: overloaded. 65,536
 	Answers      int // open questions of the peer's, finished by it or not; beyond: Abort. 65,536
 	Calls        int // calls of the peer's that run or wait; beyond: overloaded. 16,384
-	CallBytes    int // of their parameters; beyond: overloaded. 64 MiB
+	CallBytes    int // of these, with 256 for each and 1,024 for each capability; beyond: overloaded. 64 MiB
+	ResultBytes  int // of results that the peer has not finished, counted likewise; beyond: overloaded. 256 MiB
 	Pipelined    int // calls that wait on one answer or one promise; beyond: overloaded. 4,096
-	Exports      int // held by the peer; a call, result or resolution that would add to them: overloaded. 1,048,576
-	Imports      int // held from the peer; beyond: Abort. 1,048,576
+	Exports      int // held by the peer; a call, result or resolution that would add to them: overloaded. 131,072
+	Imports      int // held from the peer; beyond: Abort. 131,072
 	Capabilities int // in one message of the peer's; beyond: Abort. 4,096
-	EmbargoBytes int // of calls held back by embargoes; beyond: overloaded. 64 MiB
+	EmbargoBytes int // of calls held back by embargoes, counted likewise; beyond: overloaded. 64 MiB
 	QueueBytes   int // written and not yet taken by the network, beyond which local callers wait. 8 MiB
 	MessageBytes int // of a message that we send; a call or result beyond fails. 64 MiB
 
@@ -48,9 +49,10 @@ func DefaultLimits() Limits {
 		Answers:      1 << 16,
 		Calls:        1 << 14,
 		CallBytes:    64 << 20,
+		ResultBytes:  256 << 20,
 		Pipelined:    1 << 12,
-		Exports:      1 << 20,
-		Imports:      1 << 20,
+		Exports:      1 << 17,
+		Imports:      1 << 17,
 		Capabilities: 1 << 12,
 		EmbargoBytes: 64 << 20,
 		QueueBytes:   8 << 20,

@@ -163,6 +163,11 @@ type answerRoad struct {
 func (r answerRoad) put(p parcel) {
 	a := r.a
 	a.mu.Lock()
+	if max := a.vat.limits.Pipelined; len(a.pipe.queue) >= max {
+		a.mu.Unlock()
+		p.reject(a.vat.beyondLimit("Pipelined", max, "calls that wait on one call"))
+		return
+	}
 	defer a.mu.Unlock()
 	if c, ok := p.(*call); ok && a.pipe.res == nil {
 		a.inFlight++

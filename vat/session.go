@@ -54,7 +54,9 @@ type session struct {
 	flow      flow
 	link      atomic.Pointer[link] // the connection in use, for those who wait for room in it
 	embargoed int                  // bytes of calls held back
-	circular  map[uint32]error     // imports that lead to themselves
+	// resultBytes are of results that are kept until the peer finishes their calls.
+	resultBytes int
+	circular    map[uint32]error // imports that lead to themselves
 }
 
 // wire is what the protocol needs of the transport.

@@ -133,6 +133,7 @@ func (s *session) endAnswers(why error) {
 		for _, f := range x.feeds {
 			if x.pipe.res == nil {
 				s.vat.later(func() { f.p.resolve(capnp.ErrorClient(why)) })
+				s.vat.later(f.client.Release)
 			}
 		}
 		kept := false

@@ -57,6 +57,33 @@ var trials = map[string]trial{
 		synctest.Wait()
 		a.mallory.served() // there is room again
 	}},
+	"CallBytes of capabilities": {limits: vat.Limits{CallBytes: 1 << 16}, flood: func(a *arena) {
+		own := manyCaps(20, func(int) func(rpc.CapDescriptor) { return receiverHosted })
+		a.repeat(5, func(i uint32) []byte { return call(i, object, methodWait, nil, own...) })
+		a.mallory.want("return exception overloaded", 2)
+		a.mallory.wantOverloaded("CallBytes")
+	}},
+	"CallBytes of capabilities without parameters": {limits: vat.Limits{CallBytes: 1 << 16}, flood: func(a *arena) {
+		own := manyCaps(20, func(int) func(rpc.CapDescriptor) { return receiverHosted })
+		a.repeat(5, func(i uint32) []byte {
+			return message(func(m rpc.Message) {
+				c := must(m.NewCall())
+				writeCall(c, i, object, methodWait, nil, own)
+				check(must(c.Params()).SetContent(capnp.Ptr{}))
+			})
+		})
+		a.mallory.want("return exception overloaded", 2)
+		a.mallory.wantOverloaded("CallBytes")
+	}},
+	"ResultBytes": {limits: vat.Limits{ResultBytes: 1 << 16}, flood: func(a *arena) {
+		big := make([]byte, 1<<15-1<<10)
+		a.repeat(4, func(i uint32) []byte { return call(i, object, methodEcho, big) })
+		a.mallory.want("return exception overloaded", 2)
+		a.mallory.wantOverloaded("ResultBytes")
+		a.repeat(4, finish)
+		synctest.Wait()
+		a.mallory.served() // there is room again
+	}},
 	"Pipelined": {limits: vat.Limits{Pipelined: 4}, flood: func(a *arena) {
 		a.mallory.send(call(50, object, methodWait, nil))
 		a.repeat(6, func(i uint32) []byte { return call(i, answer(50), methodNote, nil) })
@@ -69,6 +96,22 @@ var trials = map[string]trial{
 		a.repeat(6, func(i uint32) []byte { return call(i, imported(1), methodNote, nil) })
 		a.mallory.want("return exception overloaded", 2)
 		a.mallory.wantOverloaded("Pipelined")
+	}},
+	"Pipelined by Disembargoes": {limits: vat.Limits{Pipelined: 4}, flood: func(a *arena) {
+		a.mallory.send(keepFor(50, "alice", 1))
+		a.repeat(5, func(i uint32) []byte {
+			return disembargo(answer(50), func(c rpc.Disembargo_context) { check(c.SetAccept([]byte{byte(i)})) })
+		})
+		a.mallory.wantAbort("Pipelined")
+	}},
+	"Pipelined on a call, by local code": {limits: vat.Limits{Pipelined: 4}, flood: func(a *arena) {
+		p := must(vat.Spawn[testapi.Probe](a.carol, testapi.Probe_Methods, func() testapi.Probe_Server { return &target{} }))
+		defer p.Release()
+		ctx, cancel := context.WithCancel(a.t.Context())
+		defer cancel()
+		ans, release := p.Wait(ctx, nil)
+		defer release()
+		a.callUntilRefused(ans.Probe(), 4, "Pipelined")
 	}},
 	"Pipelined on a promise, by local code": {limits: vat.Limits{Pipelined: 4}, flood: func(a *arena) {
 		p, resolver := vat.NewPromise[testapi.Probe](a.carol)
