@@ -80,7 +80,7 @@ func (s *session) pinTarget(t wireTarget) (pin, error) {
 		return s.vat.pinClient(c), nil
 	}
 	if !s.exports.visit(t.id, func(e *export) {
-		if ref, ok := e.road.(*reference); ok {
+		if ref, ok := e.road.(fixedRef); ok {
 			to = pin{e.pin.snap.AddRef(), ref.end()}
 			return
 		}

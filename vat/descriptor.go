@@ -53,6 +53,15 @@ func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, int
 			via, vine = again.road, again
 		}
 		return s.describeAs(d, again, via, vine, nil)
+	case fixedRef:
+		if to.r.settled() {
+			again := to.r.resolvedTo()
+			s.freeLater(p)
+			if _, same := via.(fixedRef); same {
+				via, vine = again.road, again
+			}
+			return s.describeAs(d, again, via, vine, intro)
+		}
 	case brokenRoad:
 		if !p.snap.IsValid() {
 			d.SetNone()
@@ -91,7 +100,7 @@ func (s *session) describeOwn(d rpc.CapDescriptor, p pin) {
 			d.SetSenderHosted(s.addExport(p, o.hook))
 			return
 		}
-		if brand.mayResolve() {
+		if _, may := brand.tryFixed(); may {
 			d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{ref: brand}))
 			return
 		}

@@ -10,7 +10,7 @@ import (
 // States: settled (senderHosted); unresolved (senderPromise, watched); resolved (a Resolve went out). It
 // lives until the peer has released as often as we have sent it.
 //
-// road is where what is addressed to it goes. Unresolved, it follows the promise. Once resolved it is fixed,
+// road is where what is addressed to it goes. Unresolved, it goes with the promise. Once resolved it is fixed,
 // whatever becomes of what it was resolved to (rpc.capnp, Tribble 4-way race).
 type export struct {
 	id       uint32
@@ -28,8 +28,25 @@ type export struct {
 type watcher struct {
 	s       *session
 	id      uint32
-	ref     *reference // what is watched: one of these
+	ref     *reference // what is watched: one of these. By a fixedRef, which is held, for that is the export's road
 	promise *promise
+}
+
+// unwatch forgets what is watched.
+func (w *watcher) unwatch() {
+	if w.promise != nil {
+		w.promise.unwatch(w)
+		return
+	}
+	w.ref.unwatch(w)
+	w.letGo()
+}
+
+// letGo drops the fixedRef.
+func (w *watcher) letGo() {
+	if w.ref != nil {
+		fixedRef{w.ref}.drop()
+	}
 }
 
 // tell posts the news. to is taken over, intro too.
@@ -88,6 +105,7 @@ func (s *session) addPromise(p pin, key *capnp.Metadata, w *watcher) uint32 {
 	if again {
 		s.exports.visit(id, func(e *export) { e.refs++ })
 		s.freeLater(p)
+		w.letGo()
 		return id
 	}
 	id = s.addExport(p, key)
@@ -95,7 +113,7 @@ func (s *session) addPromise(p pin, key *capnp.Metadata, w *watcher) uint32 {
 	s.exports.visit(id, func(e *export) {
 		e.watch = w
 		if w.ref != nil {
-			e.road = w.ref
+			e.road = fixedRef{w.ref}
 		}
 	})
 	s.emit(do(func() {
@@ -118,11 +136,6 @@ func (s *session) exportResolved(m *resolved) {
 		return
 	}
 	to := m.to
-	if m.w.ref != nil {
-		// What it is now, not what it was when the news was posted: it may have gone on, and calls with it.
-		to = m.w.ref.resolvedTo()
-		s.freeLater(m.to)
-	}
 	if !to.snap.IsValid() && m.intro == nil {
 		if _, unnamed := to.road.(pipelineRoad); unnamed {
 			s.freeLater(to)
@@ -157,6 +170,7 @@ func (s *session) exportResolved(m *resolved) {
 		}
 	}
 	s.exports.visit(m.w.id, func(x *export) { x.watch, x.resolved = nil, true })
+	s.emit(do(m.w.letGo))
 	delete(s.exported, e.key)
 	s.send(msg)
 	s.flushBroken()
@@ -205,10 +219,8 @@ func (s *session) dropExport(e export) {
 	}
 	s.freeLater(e.pin)
 	s.emit(do(func() {
-		if w := e.watch; w != nil && w.promise != nil {
-			w.promise.unwatch(w)
-		} else if w != nil {
-			w.ref.unwatch(w)
+		if w := e.watch; w != nil {
+			w.unwatch()
 		}
 		if e.vine {
 			e.intro.provide.drop()

@@ -87,6 +87,8 @@ func sessionOf(to road) *session {
 		return to.q.s
 	case *reference:
 		return sessionOf(to.roadNow())
+	case fixedRef:
+		return sessionOf(to.roadNow())
 	case answerRoad:
 		return sessionOf(to.current())
 	}

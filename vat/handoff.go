@@ -284,7 +284,7 @@ func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 		r.held = nil
 		to := pipelineRoad{q: q}
 		for _, p := range held {
-			to.put(p)
+			to.put(p.parcel)
 		}
 		return to
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
 )
@@ -22,7 +23,8 @@ import (
 //	contact    introduced, not yet accepted: the first parcel accepts it, and takes it to at home
 //	moved      road is another: it was resolved, and order is kept by an embargo at the other end
 //	held       road is nil: calls wait here until a marker has come back down the old road
-//	settled    next is what it resolved to; road leads there; home is let go
+//	settled    next is what it resolved to; road leads there, and on from there; home is let go. fixed is the same
+//	           as it was then, for what is pinned
 type reference struct {
 	vat *Vat
 
@@ -30,8 +32,10 @@ type reference struct {
 	home      road
 	road      road
 	contact   *contact
-	held      []parcel
+	held      []heldParcel
 	next      *pin
+	fixed     *pin         // settled, and pinned
+	pinned    atomic.Int32 // fixedRefs
 	watchers  []*watcher
 	vine      *pin         // held until the Accept has succeeded
 	accepting *questionRef // the Accept; held until it has returned
@@ -39,6 +43,12 @@ type reference struct {
 
 	resolver  capnp.Resolver[capnp.Client] // nil: it will not resolve
 	isPromise bool
+}
+
+// A heldParcel waits for its reference to settle. fixed: it was put on a pin.
+type heldParcel struct {
+	parcel
+	fixed bool
 }
 
 var _ capnp.ClientHook = (*reference)(nil)
@@ -73,8 +83,8 @@ func (r *reference) Brand() capnp.Brand { return capnp.Brand{Value: r} }
 func (r *reference) Shutdown() {
 	r.mu.Lock()
 	r.shut = true
-	home, next, vine, contact, q := r.home, r.next, r.vine, r.contact, r.accepting
-	r.home, r.next, r.vine, r.contact, r.accepting = nil, nil, nil, nil, nil
+	home, next, fixed, vine, contact, q := r.home, r.next, r.fixed, r.vine, r.contact, r.accepting
+	r.home, r.next, r.fixed, r.vine, r.contact, r.accepting = nil, nil, nil, nil, nil, nil
 	if r.road != nil {
 		r.road = brokenRoad{failed("call on a released reference")}
 	}
@@ -83,7 +93,7 @@ func (r *reference) Shutdown() {
 	if contact != nil {
 		contact.drop()
 	}
-	r.vat.freeLater(next)
+	r.vat.freeLater(next, fixed)
 }
 
 // letGo drops the Accept, if there is one, and the way through the introducer. That is held until the Accept is
@@ -108,9 +118,12 @@ func (r *reference) String() string {
 }
 
 // put enqueues p on the road of the moment.
-func (r *reference) put(p parcel) {
+func (r *reference) put(p parcel) { r.putWhere(p, false) }
+
+// putWhere enqueues p on the road of the moment: of callers, who follow, or of what is pinned.
+func (r *reference) putWhere(p parcel, fixed bool) {
 	r.mu.RLock()
-	if road := r.road; road != nil && r.contact == nil {
+	if road := r.roadOf(fixed); road != nil && r.contact == nil {
 		road.put(p)
 		r.mu.RUnlock()
 		return
@@ -119,11 +132,19 @@ func (r *reference) put(p parcel) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acceptLocked()
-	if r.road == nil {
-		r.held = append(r.held, p)
+	if road := r.roadOf(fixed); road != nil {
+		road.put(p)
 		return
 	}
-	r.road.put(p)
+	r.held = append(r.held, heldParcel{p, fixed})
+}
+
+// roadOf is the road of the moment, nil while calls are held. The caller holds r.mu.
+func (r *reference) roadOf(fixed bool) road {
+	if fixed && r.fixed != nil {
+		return r.fixed.road
+	}
+	return r.road
 }
 
 func (r *reference) wake() {
@@ -201,14 +222,20 @@ func (r *reference) settle(c capnp.Client) {
 		c = capnp.ErrorClient(failed("promise resolved to itself"))
 		next = r.vat.follow(c)
 	}
-	mine := next.again() // from the unlocking on, next may be released with r
-	defer r.vat.freeLater(&mine)
+	fixed := r.vat.pinClient(c)
+	// From the unlocking on, next and fixed may be released with r.
+	mine, pinned := next.again(), fixed.again()
+	defer r.vat.freeLater(&mine, &pinned)
 	r.mu.Lock()
 	if r.next != nil {
 		panic("vat: reference settled twice")
 	}
 	for _, p := range r.held {
-		next.road.put(p)
+		if p.fixed {
+			fixed.road.put(p.parcel)
+		} else {
+			next.road.put(p.parcel)
+		}
 	}
 	r.held = nil
 	home, vine, q := r.home, r.vine, r.accepting
@@ -217,16 +244,24 @@ func (r *reference) settle(c capnp.Client) {
 	watchers := r.watchers
 	r.watchers = nil
 	shut := r.shut
+	keep := !shut && r.pinned.Load() > 0
 	if !shut {
 		r.next = &next
+	}
+	if keep {
+		r.fixed = &fixed
 	}
 	r.mu.Unlock()
 
 	mine.road.wake()
+	pinned.road.wake()
 	for _, w := range watchers {
-		w.tell(r.vat.pinClient(c), nil)
+		w.tell(pinned.again(), nil)
 	}
 	r.letGo(q, home, vine)
+	if !keep {
+		r.vat.freeLater(&fixed)
+	}
 	if shut {
 		r.vat.freeLater(&next)
 	} else if r.resolver != nil {
@@ -257,15 +292,16 @@ func (r *reference) settled() bool {
 	return r.next != nil
 }
 
-// watch has w told once r has settled; at once if it has.
+// watch has w, which holds a fixedRef to r, told once r has settled; at once if it has.
 func (r *reference) watch(w *watcher) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.next == nil {
+	switch {
+	case r.next == nil:
 		r.watchers = append(r.watchers, w)
-		return
+	case r.fixed != nil:
+		w.tell(r.fixed.again(), nil)
 	}
-	w.tell(r.vat.repin(*r.next), nil)
 }
 
 // unwatch forgets w.
@@ -280,24 +316,17 @@ func (r *reference) unwatch(w *watcher) {
 	}
 }
 
-// resolvedTo is a pin on what r, which has settled, leads to now.
+// resolvedTo is a pin on what r, which has settled, settled on, for whoever holds a fixedRef.
 func (r *reference) resolvedTo() pin {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.next == nil {
+	if r.fixed == nil {
 		return pin{road: brokenRoad{failed("reference was released")}}
 	}
-	return r.vat.repin(*r.next)
+	return r.fixed.again()
 }
 
-// mayResolve says whether r is a promise that has not settled.
-func (r *reference) mayResolve() bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	return r.isPromise && r.next == nil
-}
-
-// end is the fixed road that r is on, held for the caller, and r itself where it has none at the moment.
+// end is the fixed road that r is on, held for the caller; where it has none at the moment, one that goes its way.
 func (r *reference) end() road {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -305,10 +334,12 @@ func (r *reference) end() road {
 	case *reference:
 		return to.end()
 	case nil:
-		return r
+		fixedRef{r}.hold()
+		return fixedRef{r}
 	default:
 		if r.contact != nil {
-			return r
+			fixedRef{r}.hold()
+			return fixedRef{r}
 		}
 		if h, ok := to.(holder); ok {
 			h.hold()

@@ -16,6 +16,7 @@ import (
 //	*object       to a local object
 //	*spawned      to a local object that is an actor
 //	brokenRoad    nowhere
+//	fixedRef      where a reference goes until it settles, and then to one of these
 //	*reference    whichever of these the reference is on now
 //
 // All but the last are fixed: a pin holds one of them for ever, and that is what keeps a peer's calls on a

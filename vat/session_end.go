@@ -161,10 +161,8 @@ func (s *session) endAnswers(why error) {
 func (s *session) endExports() {
 	for _, e := range s.exports.drain() {
 		s.vat.freeLater(&e.pin)
-		if w := e.watch; w != nil && w.promise != nil {
-			w.promise.unwatch(w)
-		} else if w != nil {
-			w.ref.unwatch(w)
+		if w := e.watch; w != nil {
+			w.unwatch()
 		}
 		if e.vine {
 			e.intro.provide.drop()

@@ -237,33 +237,37 @@ func TestHandoffsInALoop(t *testing.T) {
 // A chain of vats: each passes on a promise of the next one's, and they resolve in any order.
 func TestChainOfPromises(t *testing.T) {
 	for range loops(4) {
-		c := newCluster(t, "v0", "v1", "v2", "v3", "v4")
-		const last = 4
-		var resolvers [last]capnp.Resolver[testapi.Probe]
-		for i := 1; i < last; i++ {
-			p, r := c.promiseAt(fmt.Sprintf("v%d", i))
-			p.Release()
-			resolvers[i] = r
-		}
-		object, client := newProbe("object")
-		c.keep("v4", client)
-		client.Release()
-		var releases []capnp.ReleaseFunc
-		kept := func(i int) testapi.Probe { // what v(i+1) holds, at v(i)
-			ans, release := c.ready(fmt.Sprintf("v%d", i), fmt.Sprintf("v%d", i+1)).Kept(t.Context(), nil)
-			releases = append(releases, release)
-			return ans.Probe()
-		}
-		at := kept(0)
-		calls := startCallers(t, at.AddRef, 3, 100)
-		for _, i := range rand.Perm(last - 1) {
-			resolvers[i+1].Fulfill(kept(i + 1).AddRef())
-		}
-		calls.group.Wait()
-		calls.finish(object)
-		for _, r := range releases {
-			r()
-		}
-		c.shut()
+		testChain(t)
 	}
+}
+
+func testChain(t *testing.T) {
+	c := newCluster(t, "v0", "v1", "v2", "v3", "v4")
+	const last = 4
+	var resolvers [last]capnp.Resolver[testapi.Probe]
+	for i := 1; i < last; i++ {
+		p, r := c.promiseAt(fmt.Sprintf("v%d", i))
+		p.Release()
+		resolvers[i] = r
+	}
+	object, client := newProbe("object")
+	c.keep("v4", client)
+	client.Release()
+	var releases []capnp.ReleaseFunc
+	kept := func(i int) testapi.Probe { // what v(i+1) holds, at v(i)
+		ans, release := c.ready(fmt.Sprintf("v%d", i), fmt.Sprintf("v%d", i+1)).Kept(t.Context(), nil)
+		releases = append(releases, release)
+		return ans.Probe()
+	}
+	at := kept(0)
+	calls := startCallers(t, at.AddRef, 3, 100)
+	for _, i := range rand.Perm(last - 1) {
+		resolvers[i+1].Fulfill(kept(i + 1).AddRef())
+	}
+	calls.group.Wait()
+	calls.finish(object)
+	for _, r := range releases {
+		r()
+	}
+	c.shut()
 }

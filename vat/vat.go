@@ -163,16 +163,6 @@ func (v *Vat) newNonce() (n nonce) {
 	return n
 }
 
-// repin is one more pin on what a followed pin leads to now.
-func (v *Vat) repin(p pin) pin {
-	c := p.client()
-	defer v.later(c.Release)
-	if !c.IsValid() {
-		return p.again()
-	}
-	return v.pinClient(c)
-}
-
 // importOf is the import where c leads to at the moment, if it does.
 func (v *Vat) importOf(c capnp.Client) (*importRef, bool) {
 	s := c.Snapshot()
