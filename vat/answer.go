@@ -138,14 +138,21 @@ func (s *session) handOn(ds []delivery) {
 // answerForwarded: the call went out on a wire, and what is pipelined on it can follow.
 func (s *session) answerForwarded(m *forwardedAnswer) {
 	var ds []delivery
-	known := false
+	held := false
 	s.answers.visit(m.ref.id, func(a *answer) {
-		if known = a.ref == m.ref && !a.finished; known {
-			ds = a.pipe.forwarded(m.q)
+		if a.ref != m.ref {
+			return
+		}
+		ds = a.pipe.forwarded(m.q)
+		if held = !a.finished; !held {
+			a.pipe.on = nil // the peer cares for no more than what it has pipelined
 		}
 	})
+	if left := m.ref.left; left != nil {
+		ds, held = left.forwarded(m.q), true
+	}
 	s.handOn(ds)
-	if !known {
+	if !held {
 		s.emit(do(m.q.drop))
 	}
 }
@@ -159,13 +166,19 @@ func (s *session) answerSettled(m *settledAnswer) error {
 			q = a.pipe.close()
 		}
 	})
+	left := m.ref.left
+	if left != nil && !m.echoed {
+		q = left.close()
+	}
 	switch {
-	case !known:
+	case !known && left == nil:
 		s.emit(do(func() { m.ref.orphaned(m.res) }))
 	case q != nil:
 		s.emit(do(func() {
 			awaitEcho(q, func() { m.ref.post(&settledAnswer{m.ref, m.res, true}) })
 		}))
+	case left != nil:
+		s.settleLeft(m.ref, m.res)
 	default:
 		s.settleAnswer(m.ref.id, m.res)
 	}
@@ -341,6 +354,10 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	}
 	pins := a.pipe.pins
 	res := a.pipe.res
+	if res == nil {
+		a.ref.left = &a.pipe
+		s.left[a.ref] = true
+	}
 	s.resultBytes -= a.size
 	s.answers.remove(id)
 	s.freeLater(pins...)

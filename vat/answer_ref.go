@@ -8,6 +8,7 @@ type answerRef struct {
 	id    uint32
 	kept  []keptResult // where the results go, if not to the peer
 	early bool         // the answer has returned already: see early.go
+	left  *pipeline    // the answer is over, and its call is not; for turns of s
 
 	cancel   context.CancelFunc // of the call's context; nil: there is none
 	unexpire func()             // of an Accept: stops its deadline

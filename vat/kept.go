@@ -133,7 +133,7 @@ func (s *session) keptFinished(a answer) {
 			})
 		}
 		if !accepted {
-			a.ref.stop()
+			a.ref.letGoOfLeft()
 		}
 	}))
 }

@@ -49,6 +49,7 @@ type session struct {
 	imports   table[imported]
 	exports   table[export]
 	embargoes table[embargo]
+	left      map[*answerRef]bool        // see answer_left.go
 	exported  map[*capnp.Metadata]uint32 // by hook: one export for one capability
 	broken    []brokenExport             // Resolves owed at the end of the message being written
 	flow      flow
@@ -67,7 +68,8 @@ type wire interface {
 }
 
 func newSession(v *Vat, peer transport.VatID, h host) *session {
-	s := &session{vat: v, peer: peer, host: h, done: make(latch), exported: map[*capnp.Metadata]uint32{}, circular: map[uint32]error{}}
+	s := &session{vat: v, peer: peer, host: h, done: make(latch), exported: map[*capnp.Metadata]uint32{}, circular: map[uint32]error{},
+		left: map[*answerRef]bool{}}
 	s.questions = newTable[question]("question", h)
 	s.answers = newTable[answer]("answer", h)
 	s.imports = newTable[imported]("import", h)

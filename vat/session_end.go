@@ -24,6 +24,7 @@ func (a *sessionActor) close(why, abort error) {
 	s.endEmbargoes(why)
 	s.endImports(why)
 	s.endAnswers(why)
+	s.endLeft(why)
 	s.endExports()
 	a.spare = nil
 	a.ctx.Stop(a.ctx.Self())

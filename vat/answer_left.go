@@ -1,0 +1,68 @@
+package vat
+
+// An answer whose results go to a third party is returned at once, and may be finished while its call still runs:
+// its id is the peer's again, and calls that the peer had pipelined on it still wait. So what is left of it, its
+// pipeline, is kept by its answerRef until the results are here.
+
+// settleLeft hands the queue on to the results, which it takes over, and then tells the provisions: what they
+// hand out is called no earlier than what waited.
+func (s *session) settleLeft(ref *answerRef, res result) {
+	pins := res.pins(s.vat)
+	on := ref.left.on
+	ds := ref.left.settle(res, pins)
+	ref.left = nil
+	delete(s.left, ref)
+	if on != nil {
+		s.emit(do(on.drop))
+	}
+	s.handOn(ds)
+	s.emit(do(func() { ref.orphaned(res) }))
+	s.freeLater(pins...)
+}
+
+// letGoOfLeft cancels a call that neither the introducer nor the recipient cares for, unless something is pipelined
+// on it.
+func (a *answerRef) letGoOfLeft() {
+	switch left := a.left; {
+	case left != nil && left.on != nil && !left.closing:
+		// Its session knows what else is pipelined on it.
+		q := left.on
+		left.on = nil
+		q.drop()
+	case left == nil || len(left.queue) == 0:
+		a.stop()
+	}
+}
+
+// endLeft: what waits is rejected with the session, and what runs is canceled unless a third party has accepted
+// its results.
+func (s *session) endLeft(why error) {
+	for ref := range s.left {
+		ref.rejectLeft(why)
+		accepted := false
+		for _, k := range ref.kept {
+			if k.provision != nil {
+				k.provision.visit(func(p *provision) []outcome { accepted = accepted || p.accepted; return nil })
+			}
+		}
+		if !accepted {
+			ref.stop()
+		}
+	}
+	clear(s.left)
+}
+
+// rejectLeft is for the end of the session that asked.
+func (a *answerRef) rejectLeft(why error) {
+	left := a.left
+	if left == nil {
+		return
+	}
+	a.left = nil
+	for _, p := range left.queue {
+		p.reject(why)
+	}
+	if left.on != nil {
+		left.on.drop()
+	}
+}
