@@ -257,7 +257,6 @@ func (v *Vat) Close() error {
 		<-v.finished
 		return nil
 	}
-	v.cancel()
 	err := v.network.Close()
 	v.shutDown()
 	return err
@@ -266,7 +265,6 @@ func (v *Vat) Close() error {
 // shutDown ends the sessions and all that is left after them.
 func (v *Vat) shutDown() {
 	defer close(v.finished)
-	v.cancel()
 	v.mu.Lock()
 	v.closed = true
 	ending := maps.Clone(v.ending)
@@ -277,6 +275,8 @@ func (v *Vat) shutDown() {
 	for _, done := range ending {
 		<-done
 	}
+	// Only now: a method whose context is canceled returns with that, and its caller is to see disconnected.
+	v.cancel()
 	v.goroutines.Wait()
 	v.closePromises()
 	v.endObjects()
