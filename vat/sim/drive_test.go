@@ -1,0 +1,170 @@
+package sim
+
+import (
+	"context"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"time"
+
+	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/vat/internal/simapi"
+)
+
+// drive is one goroutine of local code of the member's vat.
+func (m *member) drive(r *rand.Rand) {
+	for _, other := range m.w.members {
+		if other != m && r.IntN(2) == 0 {
+			m.add(simapi.Node(m.vat.Bootstrap(forever, id(other.name))), 0)
+		}
+	}
+	for range m.w.plan.steps {
+		m.step(r)
+		m.w.pause(time.Duration(r.IntN(900)) * time.Microsecond)
+	}
+}
+
+// step does one thing with one reference.
+func (m *member) step(r *rand.Rand) {
+	x := m.out(math.MaxUint64)
+	defer func() {
+		if x != nil {
+			m.back(x)
+		}
+	}()
+	switch n := r.IntN(100); {
+	case n < 50:
+		for range 1 + r.IntN(8) {
+			m.note(r, x)
+		}
+	case n < 60:
+		given, height := m.copyOf(math.MaxUint64)
+		placed := false // not where the reference is known to be broken
+		ans, release := x.node.Give(forever, func(p simapi.Node_give_Params) error {
+			placed = true
+			p.SetHeight(height)
+			return p.SetNode(given)
+		})
+		if !placed {
+			given.Release()
+		}
+		m.w.answers.Go(func() { _, _ = ans.Struct(); release() })
+	case n < 92:
+		m.ask(r, x, n)
+	case n < 95:
+		number := m.w.heights.Add(1)
+		m.add(m.promise(number), number)
+	case n < 98:
+		m.add(x.node.AddRef(), x.height)
+	default:
+		x.node.Release()
+		x = nil
+	}
+}
+
+// note makes one numbered call.
+func (m *member) note(r *rand.Rand, x *ref) {
+	x.seq++
+	seq, id := x.seq, x.id
+	mood, canceled := simapi.Node_Mood_plain, false
+	switch n := r.IntN(40); {
+	case n < 4:
+		mood = simapi.Node_Mood_slow
+	case m.w.plan.trouble >= calls && n < 6 && !m.w.plan.native:
+		mood = simapi.Node_Mood_panics
+	case m.w.plan.trouble >= calls && n < 8:
+		mood = simapi.Node_Mood_fails
+	case m.w.plan.trouble >= calls && n < 11:
+		canceled = true
+	}
+	m.w.oracle.made(id, seq, canceled)
+	ctx, cancel := context.WithCancel(forever)
+	ans, release := x.node.Note(ctx, func(p simapi.Node_note_Params) error {
+		p.SetRef(id)
+		p.SetSeq(seq)
+		p.SetMood(mood)
+		return nil
+	})
+	if canceled && r.IntN(2) == 0 {
+		release() // cancels, too
+	}
+	m.w.answers.Go(func() {
+		defer release()
+		defer cancel()
+		if canceled {
+			runtime.Gosched()
+			cancel()
+		}
+		_, err := ans.Struct()
+		m.w.oracle.answered(id, seq, err, mood >= simapi.Node_Mood_panics)
+	})
+}
+
+// ask makes a call that returns a capability: it is used from now on, by way of the answer, or once it is here.
+func (m *member) ask(r *rand.Rand, x *ref, n int) {
+	height := m.w.heights.Add(1)
+	below := height - 1
+	if r.IntN(3) == 0 {
+		below = 0
+	}
+	var what string
+	var future func() simapi.Node
+	var result func() (simapi.Node, error)
+	var release capnp.ReleaseFunc
+	switch {
+	case n < 70:
+		what = "take"
+		ans, rel := x.node.Take(forever, func(p simapi.Node_take_Params) error { p.SetBelow(below); return nil })
+		future, release = ans.Node, rel
+		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	case n < 76:
+		what = "pass"
+		given, _ := m.copyOf(below)
+		placed := false
+		ans, rel := x.node.Pass(forever, func(p simapi.Node_pass_Params) error { placed = true; return p.SetNode(given) })
+		if !placed {
+			given.Release()
+		}
+		future, release = ans.Node, rel
+		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	case n < 82:
+		what = "make"
+		ans, rel := x.node.Make(forever, nil)
+		future, release = ans.Node, rel
+		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	case n < 87:
+		what = "late"
+		ans, rel := x.node.Late(forever, func(p simapi.Node_late_Params) error { p.SetNumber(height); return nil })
+		future, release = ans.Node, rel
+		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	default:
+		what = "slow"
+		ans, rel := x.node.Slow(forever, func(p simapi.Node_slow_Params) error { p.SetBelow(below); return nil })
+		future, release = ans.Node, rel
+		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	}
+	y := &ref{id: m.w.refs.Add(1), height: height}
+	m.w.oracle.born(y.id, "at %s, by %s on %d", m.name, what, x.id)
+	if r.IntN(3) > 0 {
+		y.node = future().AddRef()
+		for range r.IntN(4) {
+			m.note(r, y)
+		}
+		m.back(y)
+	}
+	linger := time.Duration(r.IntN(1500)) * time.Microsecond
+	late := !y.node.IsValid()
+	m.w.answers.Go(func() {
+		defer release()
+		n, err := result()
+		if err != nil && m.w.plan.trouble != breaks {
+			m.w.fail("%s on reference %d has failed: %v", what, x.id, err)
+		}
+		if late && err == nil {
+			y.node = n.AddRef()
+			m.back(y)
+		}
+		m.w.pause(linger)
+	})
+}

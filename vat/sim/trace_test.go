@@ -1,0 +1,116 @@
+package sim
+
+import (
+	"fmt"
+
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat"
+)
+
+// line is one message, for -sim.trace.
+func line(at string, e vat.TapEvent) string {
+	way := "<-"
+	if e.Out {
+		way = "->"
+	}
+	return fmt.Sprintf("%s %s %s %s", at, way, e.Peer.Name, describe(e.Message))
+}
+
+func describe(m rpc.Message) string {
+	switch m.Which() {
+	case rpc.Message_Which_bootstrap:
+		b, _ := m.Bootstrap()
+		return fmt.Sprintf("bootstrap %d", b.QuestionId())
+	case rpc.Message_Which_call:
+		c, _ := m.Call()
+		t, _ := c.Target()
+		p, _ := c.Params()
+		return fmt.Sprintf("call %d on %s method %d %s results to %v", c.QuestionId(), target(t), c.MethodId(), caps(p), c.SendResultsTo().Which())
+	case rpc.Message_Which_return:
+		r, _ := m.Return()
+		s := fmt.Sprintf("return %d %v release params %v", r.AnswerId(), r.Which(), r.ReleaseParamCaps())
+		if r.Which() == rpc.Return_Which_results {
+			p, _ := r.Results()
+			s += caps(p)
+		}
+		if r.Which() == rpc.Return_Which_exception {
+			x, _ := r.Exception()
+			why, _ := x.Reason()
+			s += " " + why
+		}
+		return s
+	case rpc.Message_Which_finish:
+		f, _ := m.Finish()
+		return fmt.Sprintf("finish %d", f.QuestionId())
+	case rpc.Message_Which_release:
+		r, _ := m.Release()
+		return fmt.Sprintf("release %d by %d", r.Id(), r.ReferenceCount())
+	case rpc.Message_Which_resolve:
+		r, _ := m.Resolve()
+		s := fmt.Sprintf("resolve %d %v", r.PromiseId(), r.Which())
+		if r.Which() == rpc.Resolve_Which_cap {
+			c, _ := r.Cap()
+			s += descriptor(c)
+		}
+		return s
+	case rpc.Message_Which_disembargo:
+		d, _ := m.Disembargo()
+		t, _ := d.Target()
+		return fmt.Sprintf("disembargo %s %v", target(t), d.Context().Which())
+	case rpc.Message_Which_provide:
+		p, _ := m.Provide()
+		t, _ := p.Target()
+		to, _ := p.Recipient()
+		nonce, _ := transport.ToAwait(to.Struct()).Nonce()
+		return fmt.Sprintf("provide %d %s %.3x", p.QuestionId(), target(t), nonce)
+	case rpc.Message_Which_accept:
+		a, _ := m.Accept()
+		p, _ := a.Provision()
+		nonce, _ := transport.ToComplete(p.Struct()).Nonce()
+		return fmt.Sprintf("accept %d %.3x embargo %v", a.QuestionId(), nonce, a.HasEmbargo())
+	case rpc.Message_Which_abort:
+		a, _ := m.Abort()
+		why, _ := a.Reason()
+		return "abort " + why
+	}
+	return m.Which().String()
+}
+
+func target(t rpc.MessageTarget) string {
+	if t.Which() == rpc.MessageTarget_Which_importedCap {
+		return fmt.Sprintf("export %d", t.ImportedCap())
+	}
+	a, _ := t.PromisedAnswer()
+	return fmt.Sprintf("answer %d", a.QuestionId())
+}
+
+func caps(p rpc.Payload) string {
+	s := ""
+	list, _ := p.CapTable()
+	for i := range list.Len() {
+		s += descriptor(list.At(i))
+	}
+	return s
+}
+
+func descriptor(d rpc.CapDescriptor) string {
+	switch d.Which() {
+	case rpc.CapDescriptor_Which_senderHosted:
+		return fmt.Sprintf(" hosted %d", d.SenderHosted())
+	case rpc.CapDescriptor_Which_senderPromise:
+		return fmt.Sprintf(" promise %d", d.SenderPromise())
+	case rpc.CapDescriptor_Which_receiverHosted:
+		return fmt.Sprintf(" receiver %d", d.ReceiverHosted())
+	case rpc.CapDescriptor_Which_thirdPartyHosted:
+		t, _ := d.ThirdPartyHosted()
+		id, _ := t.Id()
+		to := transport.ToContact(id.Struct())
+		host, _ := to.Host()
+		v, _ := transport.DecodeVatID(host)
+		nonce, _ := to.Nonce()
+		return fmt.Sprintf(" at %s %.3x vine %d", v, nonce, t.VineId())
+	}
+	return " " + d.Which().String()
+}
