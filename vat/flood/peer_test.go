@@ -206,10 +206,6 @@ func senderPromise(id uint32) func(rpc.CapDescriptor) {
 
 func receiverHosted(d rpc.CapDescriptor) { d.SetReceiverHosted(0) }
 
-func receiverAnswer(id uint32) func(rpc.CapDescriptor) {
-	return func(d rpc.CapDescriptor) { onAnswer(must(d.NewReceiverAnswer()), id) }
-}
-
 // manyCaps are n descriptors.
 func manyCaps(n int, describe func(i int) func(rpc.CapDescriptor)) []func(rpc.CapDescriptor) {
 	caps := make([]func(rpc.CapDescriptor), n)
