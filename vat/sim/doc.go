@@ -6,6 +6,6 @@
 // each is answered as long as nothing was broken on purpose; everything is answered; and in the end every
 // table is empty, every object shut down and every goroutine gone.
 //
-//	go test ./vat/sim -sim.seeds 1000         the seeds 1 to 1000
-//	go test ./vat/sim -sim.seed 17 -v         one of them, again; -sim.trace prints its messages
+//	go test -tags sim ./vat/sim -sim.seeds 1000         the seeds 1 to 1000
+//	go test -tags sim ./vat/sim -sim.seed 17 -v         one of them, again; -sim.trace prints its messages
 package sim
