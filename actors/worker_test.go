@@ -9,6 +9,8 @@ import (
 func TestWorkerRunsInOrder(t *testing.T) {
 	var w Worker
 	var got []int
+	posted := make(chan struct{})
+	w.Do(func() { <-posted })
 	for i := range 100 {
 		w.Do(func() {
 			if got = append(got, i); i == 50 {
@@ -16,6 +18,7 @@ func TestWorkerRunsInOrder(t *testing.T) {
 			}
 		})
 	}
+	close(posted)
 	w.Wait()
 	want := make([]int, 101)
 	for i := range want {
