@@ -224,6 +224,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 		s.answers.visit(id, func(x *answer) { res = x.share() })
 		check(s.take(a.taker, res))
 	}
+	s.feeds -= len(a.feeds)
 	for _, f := range a.feeds {
 		to := res.pinAt(s.vat, f.path, pins)
 		s.emit(do(func() {

@@ -9,8 +9,11 @@ type feed struct {
 	client capnp.Client // of an answer: keeps the promise for whoever refers to the same part again
 }
 
-// maxFeeds is to how many parts of an answer the peer can refer before it returns.
-const maxFeeds = 64
+// To how many parts of one answer, and of all of them, the peer can refer before they return.
+const (
+	maxFeeds    = 64
+	maxAllFeeds = 4096
+)
 
 // answerClient is a client for what path leads to in the results of an answer. The caller releases it.
 func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client, error) {
@@ -26,10 +29,11 @@ func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client
 				return
 			}
 		}
-		if len(a.feeds) >= maxFeeds {
-			c = capnp.ErrorClient(overloaded("%d parts of one answer are referred to already", maxFeeds))
+		if len(a.feeds) >= maxFeeds || s.feeds >= maxAllFeeds {
+			c = capnp.ErrorClient(overloaded("%d parts of this answer are referred to already, %d of all", len(a.feeds), s.feeds))
 			return
 		}
+		s.feeds++
 		var p *promise
 		c, p = s.vat.newPromise()
 		a.feeds = append(a.feeds, feed{path, p, c.AddRef()})

@@ -52,13 +52,13 @@ func messageSize(m *capnp.Message) int64 {
 	return size + capabilityBytes*int64(m.CapTable().Len())
 }
 
-// resultRoom takes res into account as results that the peer has to finish, or frees it and is the error to return
-// instead.
+// resultRoom takes res, which may be an exception, into account as results that the peer has to finish, or frees it
+// and is the exception to return instead.
 func (s *session) resultRoom(id uint32, res result) result {
-	if res.err != nil || res.content.Message() == nil {
-		return res
-	}
 	size := int(messageSize(res.content.Message()))
+	if res.err != nil {
+		size = messageBytes + len(res.err.Error())
+	}
 	if max := s.vat.limits.ResultBytes; s.resultBytes+size > max {
 		s.emit(do(func() { s.vat.later(res.free) }))
 		return result{err: s.vat.beyondLimit("ResultBytes", max, "bytes of results that are not finished")}

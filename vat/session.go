@@ -57,6 +57,7 @@ type session struct {
 	embargoed int                  // bytes of calls held back
 	// resultBytes are of results that are kept until the peer finishes their calls.
 	resultBytes int
+	feeds       int              // of all answers
 	circular    map[uint32]error // imports that lead to themselves
 }
 

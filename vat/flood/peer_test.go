@@ -163,12 +163,12 @@ func object(t rpc.MessageTarget) { t.SetImportedCap(0) }
 func imported(id uint32) to { return func(t rpc.MessageTarget) { t.SetImportedCap(id) } }
 
 func answer(id uint32) to {
-	return func(t rpc.MessageTarget) { onAnswer(must(t.NewPromisedAnswer()), id) }
+	return func(t rpc.MessageTarget) { onAnswer(must(t.NewPromisedAnswer()), id, 0) }
 }
 
-func onAnswer(pa rpc.PromisedAnswer, id uint32) {
+func onAnswer(pa rpc.PromisedAnswer, id uint32, field uint16) {
 	pa.SetQuestionId(id)
-	must(pa.NewTransform(1)).At(0).SetGetPointerField(0)
+	must(pa.NewTransform(1)).At(0).SetGetPointerField(field)
 }
 
 // call calls a method with data as its parameter, or where there is none with the first of caps.
@@ -205,6 +205,10 @@ func senderPromise(id uint32) func(rpc.CapDescriptor) {
 }
 
 func receiverHosted(d rpc.CapDescriptor) { d.SetReceiverHosted(0) }
+
+func receiverAnswer(id uint32, field uint16) func(rpc.CapDescriptor) {
+	return func(d rpc.CapDescriptor) { onAnswer(must(d.NewReceiverAnswer()), id, field) }
+}
 
 // manyCaps are n descriptors.
 func manyCaps(n int, describe func(i int) func(rpc.CapDescriptor)) []func(rpc.CapDescriptor) {
