@@ -157,12 +157,13 @@ func (s *session) answerForwarded(m *forwardedAnswer) {
 	}
 }
 
-// answerSettled: the results are here. What is pipelined is handed on, and the Return goes out, in one turn.
+// answerSettled: the results are here. What is pipelined is handed on, and the Return goes out, in one turn. An Accept
+// may be settled twice, by its provision and by its deadline: the first counts.
 func (s *session) answerSettled(m *settledAnswer) error {
 	var q *questionRef
 	known := false
 	s.answers.visit(m.ref.id, func(a *answer) {
-		if known = a.ref == m.ref; known && !m.echoed {
+		if known = a.ref == m.ref && a.pipe.res == nil; known && !m.echoed {
 			q = a.pipe.close()
 		}
 	})

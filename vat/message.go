@@ -140,10 +140,13 @@ func msgException(id uint32, err error) (rpc.Message, rpc.Return) {
 	return m, r
 }
 
-func msgUnimplemented(echo rpc.Message) rpc.Message {
+// msgUnimplemented sends a message of the peer's back, if it can be copied.
+func msgUnimplemented(echo rpc.Message) (rpc.Message, error) {
 	m := newMessage()
-	check(m.SetUnimplemented(echo))
-	return m
+	if err := m.SetUnimplemented(echo); err != nil {
+		return m, fault("unreadable message: %v", err)
+	}
+	return m, nil
 }
 
 func msgBootstrap(id uint32) rpc.Message {

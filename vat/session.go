@@ -210,8 +210,7 @@ func (s *session) onFrame(msg *capnp.Message) error {
 		return fault("unreadable message: %v", err)
 	}
 	if s.beyond(m.Which()) {
-		s.send(msgUnimplemented(m))
-		return nil
+		return s.sendBack(m)
 	}
 	switch m.Which() {
 	case rpc.Message_Which_bootstrap:
@@ -238,8 +237,15 @@ func (s *session) onFrame(msg *capnp.Message) error {
 		return decoded(s.onUnimplemented, m.Unimplemented)
 	}
 	// thirdPartyAnswer and join: of a level that this vat does not have, so it says so.
-	s.send(msgUnimplemented(m))
-	return nil
+	return s.sendBack(m)
+}
+
+func (s *session) sendBack(m rpc.Message) error {
+	back, err := msgUnimplemented(m)
+	if err == nil {
+		s.send(back)
+	}
+	return err
 }
 
 func decoded[T any](handle func(T) error, read func() (T, error)) error {

@@ -103,7 +103,7 @@ func (a *sessionActor) turn(m any) {
 		s.confirmed.Store(true)
 		a.link.log = nil
 		a.tap(false, m.msg)
-		a.attempt(func() error { return s.onFrame(m.msg) })
+		a.attempt(func() error { return a.frame(m.msg) })
 		return
 	}
 	if s.hello.Load() == nil {
@@ -115,6 +115,19 @@ func (a *sessionActor) turn(m any) {
 		return
 	}
 	a.attempt(func() error { return s.handle(m) })
+}
+
+// frame takes a message of the peer's. If the turn fails nothing has taken the capabilities that were read from it.
+func (a *sessionActor) frame(msg *capnp.Message) error {
+	taken := false
+	defer func() {
+		if table := msg.CapTable(); !taken && table.Len() > 0 {
+			a.s.vat.later(func() { table.Reset() })
+		}
+	}()
+	err := a.s.onFrame(msg)
+	taken = err == nil
+	return err
 }
 
 // attempt runs a turn and carries out its effects, or ends the session and carries out none.

@@ -143,7 +143,7 @@ func (v *Vat) handshakeContext(ctx context.Context) (context.Context, context.Ca
 // for a bootstrap capability and nothing else. What is queued for the peer still goes out.
 func (a *sessionActor) endIfUnused() {
 	s := a.s
-	if !s.transient || s.questions.len()+s.answers.len()+s.imports.len()+s.exports.len()+s.embargoes.len() > 0 {
+	if !s.transient || a.link == nil || s.questions.len()+s.answers.len()+s.imports.len()+s.exports.len()+s.embargoes.len() > 0 {
 		return
 	}
 	a.link.finish()
