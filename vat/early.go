@@ -184,7 +184,6 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 		e.mu.Lock()
 		e.moved = true
 		e.mu.Unlock()
-		s.watchCaller(c.ctx, q)
 		s.vat.later(func() {
 			for i, p := range e.promises {
 				q.hold()
