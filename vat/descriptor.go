@@ -97,17 +97,30 @@ func (s *session) describeOwn(d rpc.CapDescriptor, p pin) {
 		d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{promise: brand}))
 	case *reference:
 		if o, ok := p.road.(*object); ok {
-			d.SetSenderHosted(s.addExport(p, o.hook))
+			s.describeSettled(d, p, o.hook)
 			return
 		}
 		if _, may := brand.tryFixed(); may {
 			d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{ref: brand}))
 			return
 		}
-		d.SetSenderHosted(s.addExport(p, p.snap.Metadata()))
+		s.describeSettled(d, p, p.snap.Metadata())
 	default:
-		d.SetSenderHosted(s.addExport(p, p.snap.Metadata()))
+		s.describeSettled(d, p, p.snap.Metadata())
 	}
+}
+
+// describeSettled exports what will not resolve. Where it is exported as a promise still, its Resolve is owed: the
+// peer may have released that, and a Resolve for what it was told is settled would be a fault.
+func (s *session) describeSettled(d rpc.CapDescriptor, p pin, key *capnp.Metadata) {
+	id := s.addExport(p, key)
+	promise := false
+	s.exports.visit(id, func(e *export) { promise = e.watch != nil })
+	if promise {
+		d.SetSenderPromise(id)
+		return
+	}
+	d.SetSenderHosted(id)
 }
 
 // describeThirdParty tells the peer where to find the capability, and gives it the vine.
