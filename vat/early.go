@@ -99,7 +99,7 @@ func (s *session) returnEarly(to road, c *call) {
 	ref, ok := c.ret.(*answerRef)
 	paths, wanted := s.vat.early[methodID{c.method.InterfaceID, c.method.MethodID}]
 	p, waits := to.(*promise)
-	if !ok || !wanted || !waits || len(ref.kept) > 0 || !s.has(transport.FeatureKeptResults) || !p.unresolved() {
+	if !ok || !wanted || !waits || len(ref.kept) > 0 || !s.has(transport.FeatureKeptResults|transport.FeatureHandoff) || !p.unresolved() {
 		return
 	}
 	running := false
