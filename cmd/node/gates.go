@@ -44,24 +44,40 @@ type bobGates struct {
 }
 
 // newBobGates makes gates that are closed. A hold above zero delays each message to Carol by that long, from the
-// first provide on; what Bob resolves is not held then, for Alice is to be at Carol's first.
+// first provide on; what Bob resolves is not held until Carol has the call then, for Alice is to be there first, but
+// only until he has sent it.
 func newBobGates(hold time.Duration) *bobGates {
 	g := &bobGates{
-		resolve:   transport.NewValve(),
+		resolve:   closed(rpc.Message_Which_resolve, 1),
 		provided:  closed(rpc.Message_Which_disembargo, 1),
 		forwarded: closed(rpc.Message_Which_disembargo, 2),
 	}
-	slow := transport.NewValve()
+	sent, slow := transport.NewValve(), transport.NewValve()
 	if hold > 0 {
+		sent.HoldIf(g.freeResolveAfterCall())
 		slow.Delay(hold, func(frame []byte) bool {
 			msg, err := capnp.Unmarshal(frame)
 			return err == nil && kind(msg) == rpc.Message_Which_provide
 		})
-	} else {
-		g.resolve = closed(rpc.Message_Which_resolve, 1)
 	}
-	g.gates = gates{aliceName: {g.resolve}, carolName: {slow, g.provided, g.forwarded}}
+	g.gates = gates{aliceName: {g.resolve}, carolName: {sent, slow, g.provided, g.forwarded}}
 	return g
+}
+
+// freeResolveAfterCall holds nothing: it sees the call pass that follows the provide, and frees what Bob resolves.
+func (g *bobGates) freeResolveAfterCall() func(*capnp.Message) bool {
+	provided := false
+	return func(frame *capnp.Message) bool {
+		switch kind(frame) {
+		case rpc.Message_Which_provide:
+			provided = true
+		case rpc.Message_Which_call:
+			if provided {
+				go g.resolve.Free() // it writes to Alice: not on the way to Carol
+			}
+		}
+		return false
+	}
 }
 
 // closed is a gate for the n-th message of that kind, and all behind it, until it is freed.

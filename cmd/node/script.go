@@ -41,9 +41,20 @@ func (d *director) gather(ctx context.Context) error {
 	return d.meet(ctx, vats)
 }
 
-// prelude: Bob imports capBla from Carol.
+// prelude: Bob imports capBla from Carol, and has finished both the bootstrap and the call that got it.
 func (d *director) prelude(ctx context.Context) error {
-	return d.act(ctx, bobName, stepStart)
+	if err := d.act(ctx, bobName, stepStart); err != nil {
+		return err
+	}
+	return d.await(ctx, "Bob's second finish to Carol", func() bool {
+		finished := 0
+		for _, l := range d.received {
+			if l.From == bobName && l.To == carolName && l.Msg == "finish" {
+				finished++
+			}
+		}
+		return finished == 2
+	})
 }
 
 // promise is rows 1 to 4. Foo returns once the call pipelined on it has reached Bob.
