@@ -64,7 +64,8 @@ func newBobGates(hold time.Duration) *bobGates {
 	return g
 }
 
-// freeResolveAfterCall holds nothing: it sees the call pass that follows the provide, and frees what Bob resolves.
+// freeResolveAfterCall holds nothing: it sees the call pass that follows the provide, and frees what Bob resolves, both
+// at once: else Alice might answer the first before the second is there.
 func (g *bobGates) freeResolveAfterCall() func(*capnp.Message) bool {
 	provided := false
 	return func(frame *capnp.Message) bool {
@@ -73,11 +74,18 @@ func (g *bobGates) freeResolveAfterCall() func(*capnp.Message) bool {
 			provided = true
 		case rpc.Message_Which_call:
 			if provided {
-				go g.resolve.Free() // it writes to Alice: not on the way to Carol
+				go g.freeBothResolves() // it writes to Alice: not on the way to Carol
 			}
 		}
 		return false
 	}
+}
+
+func (g *bobGates) freeBothResolves() {
+	for g.resolve.Held() < 2 {
+		time.Sleep(time.Millisecond) // a valve tells nobody what it holds
+	}
+	g.resolve.Free()
 }
 
 // closed is a gate for the n-th message of that kind, and all behind it, until it is freed.
