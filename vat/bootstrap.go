@@ -57,7 +57,12 @@ func (s *session) onBootstrap(b rpc.Bootstrap) error {
 		return err
 	}
 	res := result{err: failed("this vat offers no bootstrap capability")}
-	if c := s.vat.bootstrap; c.IsValid() {
+	c := s.vat.bootstrap
+	if offer := s.vat.offer; offer != nil {
+		c = offer(s.peer)
+		s.emit(do(func() { s.vat.later(c.Release) }))
+	}
+	if c.IsValid() {
 		p := s.vat.pinClient(c)
 		res = result{cap: &p, release: p.free}
 	}

@@ -36,6 +36,12 @@ type Config struct {
 	// calls it before the vat serves its first peer, and fails if it does. Not both Bootstrap and Serve.
 	Serve func(*Vat) (capnp.Client, error)
 
+	// BootstrapFor, if not nil, makes what each peer gets by asking: a capability that knows for whom it is. The id is
+	// the one that the session has proven, or an IsTwoParty. It is called within turns, so it must not block, nor
+	// call into the vat; the reference that it returns passes to the vat, and a null one is answered with an
+	// exception. Not besides Bootstrap or Serve.
+	BootstrapFor func(peer transport.VatID) capnp.Client
+
 	// EarlyReturn names the methods that answer with promises, see there.
 	EarlyReturn []EarlyReturn
 
@@ -70,6 +76,9 @@ func (c Config) validate() error {
 	}
 	if c.Bootstrap.IsValid() && c.Serve != nil {
 		return errors.New("vat: Config has both Bootstrap and Serve: give it one")
+	}
+	if c.BootstrapFor != nil && (c.Bootstrap.IsValid() || c.Serve != nil) {
+		return errors.New("vat: Config has BootstrapFor besides Bootstrap or Serve: give it one")
 	}
 	if err := c.Limits.validate(); err != nil {
 		return err

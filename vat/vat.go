@@ -24,6 +24,7 @@ type Vat struct {
 	network   transport.Network
 	directory Directory
 	bootstrap capnp.Client
+	offer     func(transport.VatID) capnp.Client // instead of bootstrap, if not nil
 	early     map[methodID][][]uint16
 	limits    Limits
 	twoParty  transport.Config
@@ -72,6 +73,7 @@ func New(cfg Config) (*Vat, error) {
 		network:   cfg.Network,
 		directory: cfg.Directory,
 		bootstrap: cfg.Bootstrap,
+		offer:     cfg.BootstrapFor,
 		early:     map[methodID][][]uint16{},
 		limits:    cfg.Limits.withDefaults(),
 		twoParty:  cfg.TwoParty,
