@@ -26,8 +26,9 @@ type inlineMailbox struct {
 	waiting   atomic.Int32 // senders inside PostUserMessage
 	suspended bool         // guarded by turn
 
-	sysMu sync.Mutex
-	sys   []any
+	sysMu  sync.Mutex
+	sys    []any
+	system atomic.Bool // sys is not empty: looked at for each message, so without the lock
 
 	invoker actor.MessageInvoker
 }
@@ -50,34 +51,26 @@ func (m *inlineMailbox) PostUserMessage(msg any) {
 func (m *inlineMailbox) PostSystemMessage(msg any) {
 	m.sysMu.Lock()
 	m.sys = append(m.sys, msg)
+	m.system.Store(true)
 	m.sysMu.Unlock()
 	m.runSystem()
 }
 
 // runSystem drains the system queue unless somebody who will do so holds the turn.
 func (m *inlineMailbox) runSystem() {
-	for m.systemWaits() && m.turn.TryLock() {
+	for m.system.Load() && m.turn.TryLock() {
 		m.drainSystem()
 		m.turn.Unlock()
 	}
 }
 
-func (m *inlineMailbox) systemWaits() bool {
-	m.sysMu.Lock()
-	defer m.sysMu.Unlock()
-	return len(m.sys) > 0
-}
-
 func (m *inlineMailbox) drainSystem() {
-	for {
+	for m.system.Load() {
 		m.sysMu.Lock()
-		if len(m.sys) == 0 {
-			m.sysMu.Unlock()
-			return
-		}
-		msg := m.sys[0]
+		msg := m.sys[0] // only who holds the turn takes one out
 		if m.sys = m.sys[1:]; len(m.sys) == 0 {
 			m.sys = nil
+			m.system.Store(false)
 		}
 		m.sysMu.Unlock()
 		m.invokeSystem(msg)

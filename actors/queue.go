@@ -28,14 +28,15 @@ type Queue struct {
 	invoker    actor.MessageInvoker
 
 	mu        sync.Mutex
-	user      []any
-	sys       []any
+	user      fifo[any]
+	sys       fifo[any]
 	running   bool
 	closed    bool
 	suspended bool
 	idle      sync.Cond // running became false
 	room      sync.Cond // a message was taken out, or the queue was closed
 	crowded   int       // who waits for room
+	all       func()    // all turns: made once, for each function is allocated
 }
 
 // NewQueue makes an open queue for one actor. dispatcher may be nil: turns run on posters' goroutines and
@@ -43,6 +44,7 @@ type Queue struct {
 func NewQueue(dispatcher actor.Dispatcher) *Queue {
 	q := &Queue{dispatcher: dispatcher}
 	q.idle.L, q.room.L = &q.mu, &q.mu
+	q.all = func() { q.turns(-1) }
 	return q
 }
 
@@ -61,7 +63,7 @@ func (q *Queue) Enqueue(msg any) bool {
 	if q.closed {
 		return false
 	}
-	q.user = append(q.user, msg)
+	q.user.push(msg)
 	return true
 }
 
@@ -84,12 +86,11 @@ func (q *Queue) Wake() {
 }
 
 func (q *Queue) schedule() {
-	run := func() { q.turns(-1) }
 	if q.dispatcher != nil {
-		q.dispatcher.Schedule(run)
+		q.dispatcher.Schedule(q.all)
 		return
 	}
-	go run()
+	go q.all()
 }
 
 // start makes the caller the one who runs turns, if there are any to run and nobody does.
@@ -104,7 +105,7 @@ func (q *Queue) start() bool {
 }
 
 func (q *Queue) runnable() bool {
-	return len(q.sys) > 0 || (len(q.user) > 0 && !q.suspended)
+	return q.sys.len() > 0 || (q.user.len() > 0 && !q.suspended)
 }
 
 // turns runs up to limit turns (all for a negative limit), then leaves what remains to another goroutine.
@@ -128,15 +129,10 @@ func (q *Queue) turns(limit int) {
 }
 
 func (q *Queue) next() (msg any, system bool) {
-	if len(q.sys) > 0 {
-		msg, q.sys = q.sys[0], q.sys[1:]
-		return msg, true
+	if q.sys.len() > 0 {
+		return q.sys.pop(), true
 	}
-	msg = q.user[0]
-	q.user[0] = nil
-	if q.user = q.user[1:]; len(q.user) == 0 {
-		q.user = nil
-	}
+	msg = q.user.pop()
 	if q.crowded > 0 {
 		q.room.Broadcast()
 	}
@@ -149,7 +145,7 @@ func (q *Queue) AwaitRoom(limit int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.crowded++
-	for len(q.user) >= limit && !q.closed {
+	for q.user.len() >= limit && !q.closed {
 		q.room.Wait()
 	}
 	q.crowded--
@@ -185,19 +181,16 @@ func (q *Queue) suspend(s bool) {
 func (q *Queue) Close() []any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := q.user
-	q.user, q.closed = nil, true
+	q.closed = true
 	q.room.Broadcast()
-	return left
+	return q.user.takeAll()
 }
 
 // Take returns what waits, in order, for whoever runs the turns itself: a test of what is behind the queue.
 func (q *Queue) Take() []any {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	left := q.user
-	q.user = nil
-	return left
+	return q.user.takeAll()
 }
 
 // WaitIdle blocks until no turn runs and none is left to run. Not for use within a turn.
@@ -219,7 +212,7 @@ func (q *Queue) PostUserMessage(msg any) {
 // PostSystemMessage takes messages of protoactor's own, also once closed: Stop is one.
 func (q *Queue) PostSystemMessage(msg any) {
 	q.mu.Lock()
-	q.sys = append(q.sys, msg)
+	q.sys.push(msg)
 	q.mu.Unlock()
 	q.Wake()
 }
@@ -236,5 +229,5 @@ func (q *Queue) Start() {}
 func (q *Queue) UserMessageCount() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return len(q.user)
+	return q.user.len()
 }

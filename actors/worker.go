@@ -9,42 +9,49 @@ import "sync"
 // It is not bounded: each function stands for something that is (an open question, a held capability).
 type Worker struct {
 	mu      sync.Mutex
-	todo    []func()
+	todo    fifo[Task]
 	running bool
 	idle    sync.Cond
 	once    sync.Once
+	all     func() // run: made once, for a method value is allocated
 }
 
-func (w *Worker) init() { w.once.Do(func() { w.idle.L = &w.mu }) }
+// A Task is something to run, for who has an object at hand already: a function would be one more.
+type Task interface{ Do() }
+
+type taskFunc func()
+
+func (f taskFunc) Do() { f() }
+
+func (w *Worker) init() { w.once.Do(func() { w.idle.L, w.all = &w.mu, w.run }) }
 
 // Do has f run behind all that was given before. It does not wait.
-func (w *Worker) Do(f func()) {
+func (w *Worker) Do(f func()) { w.DoTask(taskFunc(f)) }
+
+// DoTask is Do.
+func (w *Worker) DoTask(t Task) {
 	w.init()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.todo = append(w.todo, f)
+	w.todo.push(t)
 	if !w.running {
 		w.running = true
-		go w.run()
+		go w.all()
 	}
 }
 
 func (w *Worker) run() {
 	for {
 		w.mu.Lock()
-		if len(w.todo) == 0 {
+		if w.todo.len() == 0 {
 			w.running = false
 			w.idle.Broadcast()
 			w.mu.Unlock()
 			return
 		}
-		f := w.todo[0]
-		w.todo[0] = nil
-		if w.todo = w.todo[1:]; len(w.todo) == 0 {
-			w.todo = nil
-		}
+		t := w.todo.pop()
 		w.mu.Unlock()
-		f()
+		t.Do()
 	}
 }
 
@@ -62,5 +69,5 @@ func (w *Worker) Wait() {
 func (w *Worker) Len() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return len(w.todo)
+	return w.todo.len()
 }

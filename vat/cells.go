@@ -15,47 +15,74 @@ import (
 // it panicked. protoactor swallows that, so the message says whether it was done.
 type tableCell struct {
 	host  *sessionActor
-	name  string
+	key   cellKey
 	pid   *actor.PID
 	actor *tableActor
+	ask   lendState // the message, used again
 }
+
+// cellKey is what a table actor is named by.
+type cellKey struct {
+	kind string
+	id   uint32
+}
+
+func (k cellKey) String() string { return fmt.Sprintf("%s/%d", k.kind, k.id) }
 
 type tableActor struct{ state any }
 
-type visitState struct {
-	f    func(state any)
-	done bool
+// lendState asks a table actor for its state, which is the turn's until that ends: no other turn is run meanwhile,
+// and nobody else asks. With set, state takes the place of what the actor had.
+type lendState struct {
+	state any
+	set   bool
+	done  bool
 }
 
 // Receive implements actor.Actor.
 func (t *tableActor) Receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*visitState); ok {
-		m.f(t.state)
+	if m, ok := ctx.Message().(*lendState); ok {
+		if m.set {
+			t.state = m.state
+		}
+		m.state = t.state
 		m.done = true
 	}
 }
 
 // cell implements host.
 func (a *sessionActor) cell(kind string, id uint32, state any) cell {
-	name := fmt.Sprintf("%s/%d", kind, id)
-	c := a.spare[name]
+	key := cellKey{kind, id}
+	c := a.spare[key]
 	if c != nil {
-		delete(a.spare, name)
+		delete(a.spare, key)
 		c.reset(state)
 		return c
 	}
-	c = &tableCell{host: a, name: name, actor: &tableActor{state: state}}
-	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return c.actor }, actors.Inline()), name)
+	c = &tableCell{host: a, key: key, actor: &tableActor{state: state}}
+	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return c.actor }, actors.Inline()), key.String())
 	check(err)
 	c.pid = pid
 	return c
 }
 
-func (c *tableCell) visit(f func(state any)) {
-	m := &visitState{f: f}
-	c.host.ctx.Send(c.pid, m)
-	if !m.done {
-		panic(cellFailed(c.name))
+// lend implements cell.
+func (c *tableCell) lend() (state any) {
+	c.tell(lendState{})
+	state, c.ask.state = c.ask.state, nil
+	return state
+}
+
+func (c *tableCell) reset(state any) {
+	c.tell(lendState{state: state, set: true})
+	c.ask.state = nil
+}
+
+func (c *tableCell) tell(m lendState) {
+	c.ask = m
+	c.host.ctx.Send(c.pid, &c.ask)
+	if !c.ask.done {
+		panic(cellFailed(c.key.String()))
 	}
 }
 
@@ -64,10 +91,6 @@ type cellFailed string
 
 func (c cellFailed) String() string { return "actor " + string(c) + " has failed" }
 
-func (c *tableCell) reset(state any) {
-	c.visit(func(any) { c.actor.state = state })
-}
-
 func (c *tableCell) retire() {
 	c.reset(nil)
 	if len(c.host.spare) >= spareCells {
@@ -75,9 +98,9 @@ func (c *tableCell) retire() {
 		return
 	}
 	if c.host.spare == nil {
-		c.host.spare = map[string]*tableCell{}
+		c.host.spare = map[cellKey]*tableCell{}
 	}
-	c.host.spare[c.name] = c
+	c.host.spare[c.key] = c
 }
 
 // salvage is the state as it was left, also by an actor that failed: what waits on it must still be told.

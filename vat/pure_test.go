@@ -22,7 +22,7 @@ type plainHost struct{}
 type plainCell struct{ state any }
 
 func (plainHost) cell(_ string, _ uint32, state any) cell { return &plainCell{state} }
-func (c *plainCell) visit(f func(any))                    { f(c.state) }
+func (c *plainCell) lend() any                            { return c.state }
 func (c *plainCell) retire()                              { c.state = nil }
 func (c *plainCell) salvage() any                         { return c.state }
 

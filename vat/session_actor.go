@@ -24,7 +24,7 @@ type sessionActor struct {
 	link    *link
 	log     []rpc.Message // sent on a connection that the peer refused, and to be sent again
 	redials int
-	spare   map[string]*tableCell // retired cells, to be used again with their ids
+	spare   map[cellKey]*tableCell // retired cells, to be used again with their ids
 }
 
 // A connection that a peer with a lower id hangs up on is made again this often, after these times.

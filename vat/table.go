@@ -1,7 +1,6 @@
 package vat
 
 import (
-	"container/heap"
 	"maps"
 	"slices"
 )
@@ -23,8 +22,9 @@ type host interface {
 
 // A cell holds the state of one entry.
 type cell interface {
-	// visit runs f on the state. It does not return if the cell failed: the turn fails with it.
-	visit(f func(state any))
+	// lend gives the state to the turn that asks, for as long as that lasts. It does not return if the cell
+	// failed: the turn fails with it.
+	lend() (state any)
 	// retire ends the cell: its state is dropped.
 	retire()
 	// salvage is the state, of a cell that has failed too: for the end of the session.
@@ -50,11 +50,12 @@ func (t *table[T]) addNew(state *T) uint32 {
 	return id
 }
 
-// visit runs f on the entry id and reports whether there is one.
+// visit runs f on the entry id and reports whether there is one. f is run here, and not handed to the cell: a function
+// that goes through an interface is allocated, with all that it captures, and a call has a dozen of these.
 func (t *table[T]) visit(id uint32, f func(*T)) bool {
 	c, ok := t.cells[id]
 	if ok {
-		c.visit(func(state any) { f(state.(*T)) })
+		f(c.lend().(*T))
 	}
 	return ok
 }
@@ -99,7 +100,7 @@ type idAllocator struct {
 
 func (a *idAllocator) take() uint32 {
 	if len(a.free) > 0 {
-		return heap.Pop(&a.free).(uint32)
+		return a.free.pop()
 	}
 	a.next++
 	return a.next - 1
@@ -107,17 +108,42 @@ func (a *idAllocator) take() uint32 {
 
 // giveBack makes id free. For ids that the peer uses too, only once both directions of rpc.capnp's lifetime
 // rules are done with it.
-func (a *idAllocator) giveBack(id uint32) { heap.Push(&a.free, id) }
+func (a *idAllocator) giveBack(id uint32) { a.free.push(id) }
 
+// An idHeap is a binary heap, the least id first. Not that of container/heap, which allocates for each id.
 type idHeap []uint32
 
-func (h idHeap) Len() int           { return len(h) }
-func (h idHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h idHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *idHeap) Push(x any)        { *h = append(*h, x.(uint32)) }
-func (h *idHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
+func (h *idHeap) push(id uint32) {
+	x := append(*h, id)
+	*h = x
+	for i := len(x) - 1; i > 0; {
+		up := (i - 1) / 2
+		if x[up] <= x[i] {
+			return
+		}
+		x[up], x[i] = x[i], x[up]
+		i = up
+	}
+}
+
+func (h *idHeap) pop() uint32 {
+	x := *h
+	least, last := x[0], len(x)-1
+	x[0] = x[last]
+	x = x[:last]
+	*h = x
+	for i := 0; ; {
+		down := 2*i + 1
+		if down >= last {
+			return least
+		}
+		if right := down + 1; right < last && x[right] < x[down] {
+			down = right
+		}
+		if x[i] <= x[down] {
+			return least
+		}
+		x[i], x[down] = x[down], x[i]
+		i = down
+	}
 }

@@ -45,14 +45,12 @@ func TestCallsWaitInTheActorOfTheirAnswer(t *testing.T) {
 			if !strings.HasPrefix(pid.Id, "vat/session/alice") && !strings.Contains(pid.Id, "/"+answers[0].Name) {
 				t.Errorf("actor %s is not below its session", pid.Id)
 			}
-			asked := &visitState{f: func(state any) {
-				if n := len(state.(*answer).pipe.queue); n != 1 {
-					t.Errorf("%d calls wait in actor %s, want 1", n, pid.Id)
-				}
-			}}
+			asked := &lendState{}
 			s.vat.system.Root.Send(pid, asked)
 			if !asked.done {
 				t.Errorf("no actor %s answers", pid.Id)
+			} else if n := len(asked.state.(*answer).pipe.queue); n != 1 {
+				t.Errorf("%d calls wait in actor %s, want 1", n, pid.Id)
 			}
 		}
 	})
