@@ -186,6 +186,18 @@ func (q *Queue) Close() []any {
 	return q.user.takeAll()
 }
 
+// CloseIfEmpty is Close if no message waits, and reports whether that is so.
+func (q *Queue) CloseIfEmpty() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.user.len() > 0 {
+		return false
+	}
+	q.closed = true
+	q.room.Broadcast()
+	return true
+}
+
 // Take returns what waits, in order, for whoever runs the turns itself: a test of what is behind the queue.
 func (q *Queue) Take() []any {
 	q.mu.Lock()

@@ -47,6 +47,11 @@ enum Feature {
   # Call.sendResultsTo.thirdParty with RecipientOfResults, and early returns.
 }
 
+const abortIdle :Text = "idle";
+# The reason of an Abort, of type disconnected, by which a vat ends a session in which neither side held anything when
+# it was sent. The peer may have asked something meanwhile: that was not read, so it may ask again in a new session.
+# Whoever sends it makes no new connection before the old one is closed.
+
 struct ToContact {
   # ThirdPartyToContact: what the introducer tells the recipient. The introducer is the vat at the
   # other end of the connection on which this arrives.

@@ -19,21 +19,25 @@ func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...stri
 	if err := ctx.Err(); err != nil {
 		return capnp.ErrorClient(err)
 	}
-	s := v.session(peer, addrs)
-	c := s.bootstrap()
+	var c capnp.Client
+	s, err := v.ask(peer, addrs, func(s *session) (err error) { c, err = s.bootstrap(); return err })
+	if err != nil {
+		return capnp.ErrorClient(err)
+	}
 	s.run()
 	return c
 }
 
 // bootstrap asks for the peer's bootstrap capability. It enqueues.
-func (s *session) bootstrap() capnp.Client {
+func (s *session) bootstrap() (capnp.Client, error) {
 	q := newQuestionRef(s, 1)
 	c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
 	if !s.post(&askBootstrap{q, ref}) {
 		q.end(s.why())
-		ref.breakWith(s.why())
+		c.Release()
+		return capnp.Client{}, s.why()
 	}
-	return c
+	return c, nil
 }
 
 type askBootstrap struct {

@@ -52,6 +52,12 @@
 // session ends are gone with it. Once all references are released, every entry of every table is gone
 // too: see [Vat.Tables].
 //
+// # Sessions
+//
+// The session with a peer is made when it is first wanted. It ends when neither side has held anything of the other for
+// Limits.Idle, and is made anew when it is wanted again; what the peer asks at that very moment is asked again by its
+// vat, and no caller notices.
+//
 // # Errors
 //
 // What a call fails with is an exception of rpc.capnp: exc.TypeOf (capnproto.org/go/capnp/v3/exc) gives its type.

@@ -220,12 +220,17 @@ func (c *contact) drop() { c.vat.freeLater(c.vine) }
 
 // accept asks the host for the capability, for ref. It enqueues. embargo may be nil.
 func (c *contact) accept(ref *reference, embargo []byte) *questionRef {
-	host := c.vat.session(c.host, c.addresses)
-	q := newQuestionRef(host, 1)
-	ask := &askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}
-	if !host.post(ask) {
+	var q *questionRef
+	host, err := c.vat.ask(c.host, c.addresses, func(host *session) error {
+		q = newQuestionRef(host, 1)
+		if host.post(&askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}) {
+			return nil
+		}
 		q.end(host.why())
-		c.vat.later(func() { ref.breakWith(host.acceptError(host.why())) })
+		return host.why()
+	})
+	if err != nil {
+		c.vat.later(func() { ref.breakWith(host.acceptError(err)) })
 		return q
 	}
 	host.wake()

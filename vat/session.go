@@ -31,13 +31,15 @@ type session struct {
 	queue *actors.Queue
 	addrs []string // where it was dialed
 	// dialed: by us. confirmed: a frame of the peer's came on the connection that is in use.
-	dialed    bool
+	dialed    bool // written with vat.mu held
 	guest     bool // of ServeTwoParty; guarded by vat.mu
 	transient bool // of DialTwoParty: ends when neither side holds anything of the other
 	confirmed atomic.Bool
 	hello     atomic.Pointer[transport.Hello] // nil until open
 	end       atomic.Pointer[error]           // nil until ended
 	done      latch                           // closed when ended
+	retired   atomic.Bool                     // it took itself out of the vat's sessions: see idle.go
+	after     latch                           // closed when the connection of one that was retired is gone; nil: none was
 	host      host
 
 	// turns
@@ -263,6 +265,9 @@ func (s *session) onAbort(e rpc.Exception) error {
 	err := exception(e)
 	if f := (*protocolFault)(nil); errors.As(err, &f) {
 		return err
+	}
+	if s.has(transport.FeatureHandoff) && isIdle(err) {
+		return peerIdled{err}
 	}
 	return peerAborted{err}
 }

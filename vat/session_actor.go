@@ -22,8 +22,11 @@ type sessionActor struct {
 	ctx actor.Context // valid within a turn
 
 	link    *link
-	log     []rpc.Message // sent on a connection that the peer refused, and to be sent again
+	unread  unread
 	redials int
+	again   bool                   // the peer was at rest as we were not, and has been dialed again
+	idle    *time.Timer            // while at rest
+	rest    int                    // counts the times of rest
 	spare   map[cellKey]*tableCell // retired cells, to be used again with their ids
 }
 
@@ -80,6 +83,10 @@ func (a *sessionActor) turn(m any) {
 	switch m := m.(type) {
 	case *opened:
 		a.open(m)
+		a.afterTurn()
+		return
+	case *rested:
+		a.idled(m)
 		return
 	case *dialFailed:
 		if s.hello.Load() == nil {
@@ -101,7 +108,6 @@ func (a *sessionActor) turn(m any) {
 			return // of a connection that was given up
 		}
 		s.confirmed.Store(true)
-		a.link.log = nil
 		a.tap(false, m.msg)
 		a.attempt(func() error { return a.frame(m.msg) })
 		return
@@ -126,7 +132,9 @@ func (a *sessionActor) frame(msg *capnp.Message) error {
 		}
 	}()
 	err := a.s.onFrame(msg)
-	taken = err == nil
+	if taken = err == nil; taken {
+		a.unread.heard()
+	}
 	return err
 }
 
@@ -145,7 +153,7 @@ func (a *sessionActor) attempt(turn func() error) {
 		})
 	}
 	if err == nil {
-		a.endIfUnused()
+		a.afterTurn()
 		return
 	}
 	s.out, s.broken = nil, nil
@@ -168,6 +176,8 @@ func (a *sessionActor) fail(err error) {
 	var f *protocolFault
 	var p peerAborted
 	switch peer := a.s.peer.Short(); {
+	case errors.As(err, &peerIdled{}):
+		a.peerRested()
 	case errors.As(err, &p):
 		a.close(disconnected("%s aborted the session: %v", peer, p.error), nil)
 	case errors.As(err, &f):
@@ -186,19 +196,16 @@ type protocolError struct{ reason string }
 // open takes a connection.
 func (a *sessionActor) open(m *opened) {
 	s := a.s
-	log := a.log
-	a.log = nil
 	if a.link != nil {
 		if m.dialed || s.confirmed.Load() {
 			m.conn.Close()
 			return
 		}
 		// Both dialed: the peer's connection is kept, and it has read nothing from ours.
-		log = a.link.log
 		a.stopLink()
 	}
 	hello := m.conn.Peer()
-	l := &link{a: a}
+	l := &link{a: a, gone: make(latch)}
 	producer := transport.NewActor(m.conn, l, m.conn.Limits())
 	l.actor = producer().(*transport.Actor)
 	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(producer, actors.Inline()), "transport-"+s.vat.serialName())
@@ -213,11 +220,14 @@ func (a *sessionActor) open(m *opened) {
 	go func() {
 		defer s.vat.goroutines.Done()
 		<-l.actor.Done()
+		s.vat.left(s, l.gone)
 	}()
 	s.wire = l
 	s.link.Store(l)
 	s.hello.Store(&hello)
-	for _, f := range log {
+	sent := a.unread.sent
+	a.unread.begin()
+	for _, f := range sent {
 		l.send(f)
 	}
 	waiting := s.waiting
@@ -236,11 +246,8 @@ func (a *sessionActor) stopLink() {
 // anything. Both may have dialed at once, and then its own connection is on the way: the session goes back to
 // dialing, keeps what it had sent, and tries again after a while in case it is not.
 func (a *sessionActor) awaitTheirs() {
-	a.log = a.link.log
-	a.stopLink()
-	a.s.hello.Store(nil)
 	a.redials++
-	a.s.vat.redial(a.s, redialAfter<<a.redials)
+	a.dialAgain(redialAfter << a.redials)
 }
 
 func (a *sessionActor) linkClosed(m *linkClosed) {
@@ -283,7 +290,7 @@ type link struct {
 	a     *sessionActor
 	pid   *actor.PID
 	actor *transport.Actor
-	log   []rpc.Message // what was sent, until the peer's first frame: see Vat.accepted
+	gone  latch // closed with the connection
 }
 
 type linkFrame struct {
@@ -306,9 +313,11 @@ func (l *link) send(m rpc.Message) {
 	b := must(m.Message().Marshal())
 	l.a.tap(true, m.Message())
 	l.a.s.vat.system.Root.Send(l.pid, &transport.Send{Frame: b})
-	if s := l.a.s; s.dialed && !s.confirmed.Load() && s.vat.ID() > s.peer {
-		l.log = append(l.log, m)
+	max := l.a.s.vat.limits.QueueBytes
+	if l.a.s.dialed && !l.a.s.confirmed.Load() {
+		max = 0 // both may have dialed: see Vat.accepted
 	}
+	l.a.unread.add(m, len(b), max)
 }
 
 func (l *link) abort(m rpc.Message) {

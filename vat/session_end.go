@@ -10,6 +10,7 @@ func (a *sessionActor) close(why, abort error) {
 	}
 	s.end.Store(&why)
 	close(s.done)
+	a.stir()
 	s.vat.log.Debug("session ended", "peer", s.peer.Short(), "why", why)
 	s.vat.forget(s)
 	if abort != nil && a.link != nil {

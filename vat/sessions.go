@@ -3,6 +3,7 @@ package vat
 import (
 	"errors"
 	"net"
+	"slices"
 	"time"
 
 	"capnproto.org/go/capnp/v3/exc"
@@ -21,9 +22,11 @@ func (v *Vat) session(peer transport.VatID, addrs []string) *session {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if s := v.sessions[peer]; s != nil {
+		s.addAddrs(addrs)
 		return s
 	}
 	s := v.newSessionLocked(peer, addrs, true)
+	s.after = v.leaving[peer]
 	if s.end.Load() != nil {
 		return s
 	}
@@ -92,6 +95,15 @@ func (v *Vat) sessionStopped(s *session) {
 	}
 }
 
+// addAddrs notes where the peer may be dialed, besides what is known. The caller holds vat.mu.
+func (s *session) addAddrs(addrs []string) {
+	for _, a := range addrs {
+		if len(s.addrs) < maxAddresses && !slices.Contains(s.addrs, a) {
+			s.addrs = append(slices.Clip(s.addrs), a)
+		}
+	}
+}
+
 func (v *Vat) addressesOf(peer transport.VatID) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -105,7 +117,15 @@ func (v *Vat) dial(s *session) {
 	defer v.goroutines.Done()
 	ctx, cancel := v.bounded(v.ctx, "Dial", v.limits.Dial)
 	defer cancel()
-	addrs := append([]string{}, s.addrs...)
+	if s.after != nil {
+		select {
+		case <-s.after: // the peer is to hear of the end of the old session first
+		case <-ctx.Done():
+		}
+	}
+	v.mu.Lock()
+	addrs := slices.Clone(s.addrs)
+	v.mu.Unlock()
 	if v.directory != nil {
 		addrs = append(v.directory.Addresses(s.peer), addrs...)
 	}

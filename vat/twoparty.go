@@ -105,8 +105,8 @@ func (v *Vat) AttachTwoParty(conn net.Conn) (capnp.Client, error) {
 	s.transient = true
 	v.mu.Unlock()
 	// Asked before it opens, so that the session never looks unused before it was used.
-	c := s.bootstrap()
-	if !s.post(&opened{tc, false}) {
+	c, err := s.bootstrap()
+	if err != nil || !s.post(&opened{tc, false}) {
 		tc.Close()
 		c.Release()
 		return capnp.Client{}, s.why()
@@ -137,17 +137,6 @@ func (v *Vat) handshakeContext(ctx context.Context) (context.Context, context.Ca
 		limit = transport.DefaultLimits().HandshakeTimeout
 	}
 	return v.bounded(ctx, "HandshakeTimeout", limit)
-}
-
-// endIfUnused ends a session of which neither side holds anything any more, if it is one of those that we made
-// for a bootstrap capability and nothing else. What is queued for the peer still goes out.
-func (a *sessionActor) endIfUnused() {
-	s := a.s
-	if !s.transient || a.link == nil || s.questions.len()+s.answers.len()+s.imports.len()+s.exports.len()+s.embargoes.len() > 0 {
-		return
-	}
-	a.link.finish()
-	a.close(disconnected("nothing of %s was used any more", s.peer.Short()), nil)
 }
 
 // beyond says whether a message is of a level that this peer and we do not share.

@@ -51,6 +51,7 @@ type Vat struct {
 
 	mu       sync.Mutex
 	sessions map[transport.VatID]*session
+	leaving  map[transport.VatID]latch  // closed with the connection of a session that was retired
 	ending   map[*session]chan struct{} // closed when its actor has stopped
 	countMu  sync.Mutex
 	counts   map[string]uint64 // by limit: see Exceeded
@@ -80,6 +81,7 @@ func New(cfg Config) (*Vat, error) {
 		log:       log,
 		tap:       cfg.Tap,
 		sessions:  map[transport.VatID]*session{},
+		leaving:   map[transport.VatID]latch{},
 		ending:    map[*session]chan struct{}{},
 		finished:  make(latch),
 	}

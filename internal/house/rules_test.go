@@ -68,6 +68,7 @@ var mayTouch = map[string][]string{
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
 	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
+	"idle.go":          {"time", "goroutine"},        // how long a session rests
 	"object.go":        {"actor"},                    // the actor in front of a hook
 	"promise.go":       {"actor"},                    // the actor around its state
 	"provisions.go":    {"actor"},                    // the actor around the pure type

@@ -238,6 +238,27 @@ var trials = map[string]trial{
 			a.t.Errorf("ServeTwoParty: %v", err)
 		}
 	}},
+	"Idle": {limits: vat.Limits{Idle: time.Minute, TwoParty: 1}, flood: func(a *arena) {
+		l := newPipes()
+		served := make(chan error)
+		go func() { served <- a.carol.ServeTwoParty(l) }()
+		connect := func() *peer { return newPeer(a.t, "guest", transport.TwoParty(l.dial(), transport.Config{})) }
+		for range 2 { // each is silent, and does not keep the place
+			time.Sleep(time.Minute)
+			silent := connect()
+			<-silent.done
+			silent.hangUp()
+			synctest.Wait()
+		}
+		holds := connect().start()
+		time.Sleep(time.Hour)
+		holds.served()
+		holds.hangUp()
+		l.Close()
+		if err := <-served; err != nil {
+			a.t.Errorf("ServeTwoParty: %v", err)
+		}
+	}},
 	"Dial": {limits: vat.Limits{Dial: time.Minute}, network: unreachable, flood: func(a *arena) {
 		boot := a.carol.Bootstrap(a.t.Context(), "plain:nobody", "mem!nobody")
 		defer boot.Release()
