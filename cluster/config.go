@@ -28,15 +28,26 @@ type Config struct {
 	Addresses []string
 
 	// Bind is the IP and port of the gossip, over UDP and TCP, where the others reach this node. Port 0
-	// takes a free one. Empty means "127.0.0.1:0". Anything but loopback needs Key.
+	// takes a free one. Empty means "127.0.0.1:0". Anything but loopback needs Key, or Open.
 	Bind string
 
 	// Join lists gossip addresses ("host:port") of members to find the cluster by. One that answers is
-	// enough. Empty starts a cluster.
+	// enough; the others are asked again and again, as are members that have failed. Empty starts a cluster.
 	Join []string
 
-	// Key encrypts the gossip: 16, 24 or 32 bytes, the same on all nodes. nil gossips in the clear.
-	Key []byte
+	// KeepTrying has Start succeed also where none of Join answers: the node is alone until one does.
+	KeepTrying bool
+
+	// Keys encrypt the gossip, of 16, 24 or 32 bytes each, at most 8: the first encrypts, each decrypts. See
+	// LoadKeys for those in a file, SetKeys for changing them. None: the gossip is in the clear.
+	Keys [][]byte
+
+	// Open says in so many words that the gossip may leave this machine without Keys: then whoever reaches it
+	// is a member.
+	Open bool
+
+	// Admission, if not nil, admits the members that this node knows.
+	Admission *Admission
 
 	// Sign makes an Ed25519 signature with the vat's key. It is called once, by Start. Needed for an ID
 	// that is a key, unused for a plain one.
@@ -131,10 +142,8 @@ func (c Config) validate(now time.Time) (Config, netip.AddrPort, error) {
 			return bad("Addresses", "%v", err)
 		}
 	}
-	switch len(c.Key) {
-	case 0, 16, 24, 32:
-	default:
-		return bad("Key", "%d bytes: use 16, 24 or 32 random ones", len(c.Key))
+	if err := checkKeys(c.Keys); err != nil {
+		return bad("Keys", "%v", err)
 	}
 	if c.Bind == "" {
 		c.Bind = "127.0.0.1:0"
@@ -163,7 +172,10 @@ func (c Config) validate(now time.Time) (Config, netip.AddrPort, error) {
 	if c.Logger == nil {
 		c.Logger = slog.Default()
 	}
-	c.Addresses, c.Join, c.Key = slices.Clone(c.Addresses), slices.Clone(c.Join), slices.Clone(c.Key)
+	c.Addresses, c.Join, c.Keys = slices.Clone(c.Addresses), slices.Clone(c.Join), slices.Clone(c.Keys)
+	for i, key := range c.Keys {
+		c.Keys[i] = slices.Clone(key)
+	}
 	return c, bind, nil
 }
 
@@ -176,11 +188,14 @@ func (c Config) checkBind() (netip.AddrPort, error) {
 	if bind.Addr().IsUnspecified() {
 		return bind, fmt.Errorf("%s is no address that others could reach: bind the one that they use", c.Bind)
 	}
-	if len(c.Key) == 0 && !bind.Addr().IsLoopback() {
-		return bind, fmt.Errorf("%s is not loopback, and without a key anyone could join: set Key, or bind 127.0.0.1", c.Bind)
+	if c.local() && !bind.Addr().IsLoopback() {
+		return bind, fmt.Errorf("%s is not loopback, and without a key anyone could join: set Keys, or bind 127.0.0.1", c.Bind)
 	}
 	return bind, nil
 }
+
+// local reports whether the gossip has to stay on this machine.
+func (c Config) local() bool { return len(c.Keys) == 0 && !c.Open }
 
 func (c Config) checkJoin(address string) error {
 	host, port, err := net.SplitHostPort(address)
@@ -190,8 +205,8 @@ func (c Config) checkJoin(address string) error {
 	if err != nil || host == "" {
 		return fmt.Errorf("%q: want the host and port of a member's gossip, such as 127.0.0.1:7946", address)
 	}
-	if ip, err := netip.ParseAddr(host); err == nil && len(c.Key) == 0 && !ip.Unmap().IsLoopback() {
-		return fmt.Errorf("%s is not loopback, and without a key this node talks to no other machine: set Key", address)
+	if ip, err := netip.ParseAddr(host); err == nil && c.local() && !ip.Unmap().IsLoopback() {
+		return fmt.Errorf("%s is not loopback, and without a key this node talks to no other machine: set Keys", address)
 	}
 	return nil
 }

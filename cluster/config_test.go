@@ -32,14 +32,16 @@ func TestStartRefusesConfig(t *testing.T) {
 		"odd address":       {func(c *Config) { c.Addresses = []string{"127.0.0.1:1"} }, "Addresses", "network!address"},
 		"too many":          {func(c *Config) { c.Addresses = slices.Repeat([]string{"a!b"}, 17) }, "Addresses", "leave out"},
 		"oversized":         {func(c *Config) { c.Addresses = slices.Repeat([]string{"a!" + strings.Repeat("b", 100)}, 4) }, "Addresses", "use fewer or shorter"},
-		"key length":        {func(c *Config) { c.Key = make([]byte, 15) }, "Key", "16, 24 or 32"},
+		"key length":        {func(c *Config) { c.Keys = [][]byte{make([]byte, 15)} }, "Keys", "16, 24 or 32"},
+		"key twice":         {func(c *Config) { c.Keys = [][]byte{make([]byte, 16), make([]byte, 16)} }, "Keys", "twice"},
+		"nine keys":         {func(c *Config) { c.Keys = make([][]byte, 9) }, "Keys", "at most 8"},
 		"bind nowhere":      {func(c *Config) { c.Bind = "localhost:0" }, "Bind", "IP address and a port"},
-		"bind without key":  {func(c *Config) { c.Bind = "192.0.2.1:0" }, "Bind", "set Key"},
-		"bind mapped":       {func(c *Config) { c.Bind = "[::ffff:192.0.2.1]:0" }, "Bind", "set Key"},
-		"bind everywhere":   {func(c *Config) { c.Bind, c.Key = "0.0.0.0:0", make([]byte, 16) }, "Bind", "bind the one"},
+		"bind without key":  {func(c *Config) { c.Bind = "192.0.2.1:0" }, "Bind", "set Keys"},
+		"bind mapped":       {func(c *Config) { c.Bind = "[::ffff:192.0.2.1]:0" }, "Bind", "set Keys"},
+		"bind everywhere":   {func(c *Config) { c.Bind, c.Open = "0.0.0.0:0", true }, "Bind", "bind the one"},
 		"join nowhere":      {func(c *Config) { c.Join = []string{"127.0.0.1"} }, "Join", "host and port"},
 		"join port":         {func(c *Config) { c.Join = []string{"127.0.0.1:http"} }, "Join", "host and port"},
-		"join without key":  {func(c *Config) { c.Join = []string{"192.0.2.1:7946"} }, "Join", "set Key"},
+		"join without key":  {func(c *Config) { c.Join = []string{"192.0.2.1:7946"} }, "Join", "set Keys"},
 		"half a timing":     {func(c *Config) { c.Timing = Timing{ProbeInterval: 1} }, "Timing", "start from LocalTiming"},
 		"probe too patient": {func(c *Config) { c.Timing.ProbeTimeout = c.Timing.ProbeInterval }, "Timing", "less than"},
 	} {
@@ -69,7 +71,7 @@ func TestConfigDefaults(t *testing.T) {
 		t.Error("the caller's slice is shared")
 	}
 	cfg = configOf("alice")
-	cfg.Bind, cfg.Key, cfg.Timing, cfg.Seq = "192.0.2.1:7946", make([]byte, 32), Timing{}, 7
+	cfg.Bind, cfg.Keys, cfg.Timing, cfg.Seq = "192.0.2.1:7946", [][]byte{make([]byte, 32)}, Timing{}, 7
 	if got, _, err = cfg.validate(time.Unix(0, 42)); err != nil || got.Timing != LANTiming() || got.Seq != 7 {
 		t.Errorf("got %+v, %v", got, err)
 	}

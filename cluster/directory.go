@@ -229,6 +229,12 @@ func (d *directory) live(id transport.VatID) *entry {
 	return nil
 }
 
+// welcome reports whether the vat is a member, or was until a moment ago: see Admission.
+func (d *directory) welcome(id transport.VatID, now time.Time) bool {
+	v := d.vats[id]
+	return v != nil && v.entry != nil && (v.entry.state == Alive || now.Sub(v.entry.since) < NameHold)
+}
+
 // missing returns those of ids that are not Alive.
 func (d *directory) missing(ids []transport.VatID) []transport.VatID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id transport.VatID) bool { return d.live(id) != nil })

@@ -15,6 +15,13 @@
 // the directory changed; the directory has changed before the call. No two are merged: a member that fails, comes
 // back and fails again is reported each time.
 //
+// Healing. Members that have failed, and those of Join, are asked again and again, one each PushPullInterval: a
+// cluster that was split finds together, however long that took.
+//
+// Admission. An [Admission] lets members have sessions with a vat, and those on a list; one who has just joined is
+// waited for. The gossip keys decide who is a member: [LoadKeys], [Node.SetKeys]. Without any, the gossip stays on
+// loopback, unless Config.Open says otherwise.
+//
 // Failed and left. A member that said goodbye has left; one that stopped answering has failed. Either has
 // no addresses until it is back. Nothing is reported about the node itself.
 //
@@ -26,9 +33,6 @@
 // member behind a bad link may be declared failed. memberlist does not authenticate obituaries: whoever takes part in
 // the gossip can have a live vat reported failed or left, until that vat refutes it. Nobody can have another's id
 // appear at addresses that its key has not signed.
-//
-// A cluster that was split for longer than memberlist gossips to the dead (15 s with [LocalTiming], 30 s
-// with [LANTiming]) does not find together again by itself; a node that is started with Join does it.
 //
 // # Errors
 //

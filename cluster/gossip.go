@@ -87,15 +87,15 @@ func gossipAddress(peer *memberlist.Node) netip.AddrPort {
 }
 
 // memberlistConfig turns a validated Config into memberlist's. Where and as whom to listen is in t.
-func memberlistConfig(cfg *Config, g *gossip, t *memberlist.NetTransport, at netip.AddrPort) *memberlist.Config {
+func memberlistConfig(cfg *Config, g *gossip, t memberlist.Transport, at netip.AddrPort) *memberlist.Config {
 	c := memberlist.DefaultLANConfig()
 	c.Name = cfg.Name
 	c.Label = gossipLabel
 	c.Transport = t
 	c.BindAddr, c.BindPort = at.Addr().String(), int(at.Port())
 	c.AdvertiseAddr, c.AdvertisePort = at.Addr().String(), int(at.Port())
-	c.SecretKey = cfg.Key
-	if len(cfg.Key) == 0 {
+	c.Keyring = g.node.keyring
+	if cfg.local() {
 		// Nobody can make this node send packets off the machine by announcing a member elsewhere.
 		c.CIDRsAllowed, _ = memberlist.ParseCIDRs([]string{"127.0.0.0/8", "::1/128"})
 	}

@@ -43,7 +43,12 @@ type Node struct {
 	onLeave  func(transport.VatID)
 	events   chan event
 	closing  chan struct{}  // closed by Close, before anything else
-	tasks    sync.WaitGroup // dispatch, and goodbyes under way
+	leaving  chan struct{}  // closed by the first Leave
+	tasks    sync.WaitGroup // dispatch, rejoin, and goodbyes under way
+	hangUp   func()         // ends the streams that memberlist has opened
+
+	keysMu  sync.Mutex          // held while keyring changes
+	keyring *memberlist.Keyring // nil where the gossip is in the clear
 
 	mu        sync.RWMutex
 	dir       *directory
@@ -52,6 +57,7 @@ type Node struct {
 	contested *Refusal // another vat was found to have our name
 
 	lifecycle sync.Mutex // orders Leave before Close
+	left      bool
 	closed    bool
 	finished  chan struct{} // closed when Close is done
 }
@@ -141,6 +147,10 @@ func (n *Node) Leave(ctx context.Context) error {
 		n.lifecycle.Unlock()
 		return ErrClosed
 	}
+	if !n.left {
+		n.left = true
+		close(n.leaving)
+	}
 	// In the background, for memberlist knows no context. Close waits for it.
 	n.tasks.Go(func() { done <- n.list.Leave(timeout) })
 	n.lifecycle.Unlock()
@@ -180,6 +190,7 @@ func (n *Node) Close() error {
 // stop ends the callbacks, and waits for the one under way and for goodbyes.
 func (n *Node) stop() {
 	close(n.closing)
+	n.hangUp()
 	n.tasks.Wait()
 }
 
@@ -248,6 +259,7 @@ func (n *Node) contest(other *memberlist.Node) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.refused[NameTaken]++
+	n.logger.Warn("cluster: another vat has this node's name", "name", n.name, "vat", string(a.id), "at", a.gossip.String())
 	n.contested = &Refusal{
 		Cause: NameTaken, Name: n.name, ID: n.id,
 		Detail: fmt.Sprintf("vat %s has that name, at %s: choose another, or wait until it has been gone for %v", a.id.Short(), a.gossip, NameHold),

@@ -125,7 +125,7 @@ func three(t *testing.T, change func(*Config)) (alice, bob, carol *witness) {
 func TestThreeFindEachOther(t *testing.T) {
 	for name, change := range map[string]func(*Config){
 		"keys":      nil,
-		"encrypted": func(c *Config) { c.Key = []byte("0123456789abcdef") },
+		"encrypted": func(c *Config) { c.Keys = [][]byte{[]byte("0123456789abcdef")} },
 		"plain":     func(c *Config) { c.ID, c.Sign = transport.VatID("plain:"+c.Name), nil },
 		"ipv6":      func(c *Config) { c.Bind = "[::1]:0" },
 	} {

@@ -14,7 +14,7 @@ import (
 
 // Start makes a node and joins the cluster. When it returns, the members that the contacted ones know are
 // in the directory; the rest of the cluster may not know this node yet. Callbacks may come before it returns. ctx
-// bounds Start alone: it is looked at between the addresses of Join, each of which may take the StreamTimeout.
+// bounds Start alone; each address of Join may take the StreamTimeout.
 //
 // Errors: *ConfigError; *Refusal with NameTaken, if another vat has this Name; else what the network says.
 // Then nothing is left behind.
@@ -27,25 +27,42 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("cluster: start: %w", err)
 	}
-	socket, at, err := listen(bind, cfg.Logger)
+	sock, at, err := listen(bind, cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
 	self, meta, err := introduce(&cfg, at)
 	if err != nil {
-		return nil, errors.Join(err, discard(socket))
+		return nil, errors.Join(err, discard(sock))
 	}
 	n := newNode(&cfg, self, now)
 	n.tasks.Go(n.dispatch)
 	g := &gossip{node: n, meta: meta}
-	n.list, err = memberlist.Create(memberlistConfig(&cfg, g, socket, at))
+	ctxOfStreams, hangUp := context.WithCancel(context.Background())
+	n.hangUp = hangUp
+	if len(cfg.Keys) > 0 {
+		// The first is added first, and so is the one that encrypts. They have been checked.
+		n.keyring, err = memberlist.NewKeyring(cfg.Keys[1:], cfg.Keys[0])
+	}
+	if err == nil {
+		n.list, err = memberlist.Create(memberlistConfig(&cfg, g, &socket{sock, ctxOfStreams}, at))
+	}
 	if err != nil {
 		n.stop()
-		return nil, errors.Join(fmt.Errorf("cluster: start: %w", err), discard(socket))
+		return nil, errors.Join(fmt.Errorf("cluster: start: %w", err), discard(sock))
 	}
-	if err := n.enter(ctx, g, cfg.Join); err != nil {
+	if cfg.Admission != nil {
+		cfg.Admission.follow(n)
+	}
+	giveUp := context.AfterFunc(ctx, hangUp)
+	err = n.enter(ctx, g, &cfg)
+	if !giveUp() && err == nil {
+		err = fmt.Errorf("cluster: join: %w", ctx.Err())
+	}
+	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
+	n.tasks.Go(func() { n.rejoin(cfg.Timing.PushPullInterval, cfg.Join) })
 	return n, nil
 }
 
@@ -60,6 +77,8 @@ func newNode(cfg *Config, self *announcement, now time.Time) *Node {
 		onLeave:  cfg.OnLeave,
 		events:   make(chan event, maxEvents),
 		closing:  make(chan struct{}),
+		leaving:  make(chan struct{}),
+		hangUp:   func() {},
 		dir:      newDirectory(self, maxVats, now),
 		changed:  make(chan struct{}),
 		refused:  make(map[Cause]uint64),
@@ -68,14 +87,14 @@ func newNode(cfg *Config, self *announcement, now time.Time) *Node {
 }
 
 // enter joins the cluster by the first members that answer.
-func (n *Node) enter(ctx context.Context, g *gossip, join []string) error {
+func (n *Node) enter(ctx context.Context, g *gossip, cfg *Config) error {
 	states, err := newStateReader(n.list)
 	if err != nil {
 		return err
 	}
 	g.states.Store(states)
 	var failures []error
-	for _, address := range join {
+	for _, address := range cfg.Join {
 		if err := ctx.Err(); err != nil {
 			return fmt.Errorf("cluster: join: %w", errors.Join(append(failures, err)...))
 		}
@@ -83,8 +102,12 @@ func (n *Node) enter(ctx context.Context, g *gossip, join []string) error {
 			failures = append(failures, err)
 		}
 	}
-	if len(join) > 0 && len(failures) == len(join) {
-		return fmt.Errorf("cluster: join: none of %d members answered: %w", len(join), errors.Join(failures...))
+	if len(cfg.Join) > 0 && len(failures) == len(cfg.Join) {
+		err := fmt.Errorf("cluster: join: none of %d members answered: %w", len(cfg.Join), errors.Join(failures...))
+		if !cfg.KeepTrying {
+			return err
+		}
+		n.logger.Warn("cluster: alone for now, and trying again", "every", cfg.Timing.PushPullInterval, "error", err)
 	}
 	n.mu.RLock()
 	defer n.mu.RUnlock()

@@ -18,7 +18,7 @@ type Conn interface {
 	Local() Hello
 	Peer() Hello
 
-	// RemoteAddr is the other end as "tcp!127.0.0.1:4711". Only that of a dialed connection can be
+	// RemoteAddr is the other end as "tcp!127.0.0.1:4711" or "unix!/run/vat.sock". Only that of a dialed connection can be
 	// dialed again: an accepted one has the port that the peer happened to call from.
 	RemoteAddr() string
 
@@ -46,15 +46,16 @@ type Conn interface {
 	Close() error
 }
 
-// A Network makes connections of one kind: TLS over TCP, plain TCP, or in memory. All methods may be
+// A Network makes connections of one kind: TLS or plain, over sockets, or in memory. All methods may be
 // called from any goroutine.
 type Network interface {
 	// LocalID is the vat for whom this network speaks.
 	LocalID() VatID
 
 	// Dial connects to peer, trying addrs in order. It fails with errors.Join of the tries, each naming
-	// its address; a try that reached another vat is a *WrongVatError. It is bounded by ctx, and each
-	// try by Limits.HandshakeTimeout.
+	// its address; a try that reached another vat is a *WrongVatError. A peer that Config.Admit is against is
+	// not dialed: *RefusedError. It is bounded by ctx, and each try by Limits.HandshakeTimeout and by an equal
+	// share of the time that ctx leaves.
 	Dial(ctx context.Context, peer VatID, addrs []string) (Conn, error)
 
 	// Accept returns the next connection whose handshake is done, blocking until there is one. A slow or
@@ -62,7 +63,7 @@ type Network interface {
 	// then.
 	Accept() (Conn, error)
 
-	// Addrs is what to advertise, as "tcp!127.0.0.1:4711"; empty where nothing listens.
+	// Addrs is what to advertise, as "tcp!127.0.0.1:4711" or "unix!/run/vat.sock"; empty where nothing listens.
 	Addrs() []string
 
 	// Close stops listening and ends unfinished handshakes and connections that nobody has accepted
@@ -85,6 +86,12 @@ type Config struct {
 
 	// Limits on what peers may do; zero fields mean those of DefaultLimits.
 	Limits Limits
+
+	// Admit decides about each peer, whichever side dials: before we dial it, and when it has dialed us and proven
+	// who it is (in plain mode: said so). An error keeps the connection from being made; its text is told to
+	// the peer. It may wait, within ctx: for a peer that dialed it takes a place of MaxHandshakes meanwhile. It is
+	// called concurrently. nil admits whoever comes.
+	Admit func(ctx context.Context, peer VatID) error
 
 	// Wrap is applied to each connection after the hellos, dialed or accepted; nil means none.
 	// Handshakes run it concurrently.

@@ -9,6 +9,9 @@
 // In plain mode ([ListenPlain], [Memory]) a vat is believed to be who it says; its VatID is of a name space of
 // its own, so it never passes for a vat of TLS. [LoadIdentity] keeps a key in a file.
 //
+// Config.Admit decides with whom there may be connections, in either direction. A vat that connects and is refused
+// reads an Abort that says so; the refusal is logged with its VatID.
+//
 // # Order
 //
 // Frames of one connection and direction are delivered in the order in which they were written, each once,
@@ -37,7 +40,7 @@
 //
 // # Goroutines
 //
-// A Network over TCP has one that accepts, and one for each handshake under way; Close ends them before
+// A Network over sockets has one that accepts, and one for each handshake under way; Close ends them before
 // it returns. An Actor has one that reads and one that writes, neither of which ever waits for the other.
 // Memory, Link and Valve have none.
 package transport

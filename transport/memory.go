@@ -100,7 +100,8 @@ type memNetwork struct {
 func (n *memNetwork) LocalID() VatID  { return n.local.ID }
 func (n *memNetwork) Addrs() []string { return []string{memAddr(n.local.ID)} }
 
-// Dial never blocks: it fails where nobody listens, and where too many connections wait for the peer's Accept.
+// Dial blocks in no other place than Admit, its own and the peer's, whose refusal is an error of Dial here. It fails
+// where nobody listens, and where too many connections wait for the peer's Accept.
 // A held link does not hold it up: hellos are no frames of the link.
 func (n *memNetwork) Dial(ctx context.Context, peer VatID, addrs []string) (Conn, error) {
 	if peer == n.local.ID {
@@ -109,12 +110,15 @@ func (n *memNetwork) Dial(ctx context.Context, peer VatID, addrs []string) (Conn
 	if len(addrs) == 0 {
 		return nil, fmt.Errorf("transport: no address of vat %s is known", peer)
 	}
+	if err := n.cfg.admitted(ctx, peer); err != nil {
+		return nil, err
+	}
 	var tries []error
 	for _, addr := range addrs {
 		err := ctx.Err()
 		if err == nil {
 			var conn Conn
-			if conn, err = n.dialOne(peer, addr); err == nil {
+			if conn, err = n.dialOne(ctx, peer, addr); err == nil {
 				return conn, nil
 			}
 		}
@@ -123,7 +127,7 @@ func (n *memNetwork) Dial(ctx context.Context, peer VatID, addrs []string) (Conn
 	return nil, errors.Join(tries...)
 }
 
-func (n *memNetwork) dialOne(peer VatID, addr string) (Conn, error) {
+func (n *memNetwork) dialOne(ctx context.Context, peer VatID, addr string) (Conn, error) {
 	name, ok := strings.CutPrefix(addr, memScheme)
 	if !ok {
 		return nil, fmt.Errorf("an address of another network: want %sname", memScheme)
@@ -135,6 +139,9 @@ func (n *memNetwork) dialOne(peer VatID, addr string) (Conn, error) {
 	}
 	if got != peer {
 		return nil, &WrongVatError{Want: peer, Got: got}
+	}
+	if err := there.cfg.admitted(ctx, n.local.ID); err != nil {
+		return nil, err
 	}
 	// Each side learns of the other what it would read off a wire.
 	theirs, err := hear(there.local, n.local)

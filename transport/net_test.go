@@ -17,6 +17,14 @@ func eachNetwork(t *testing.T, test func(t *testing.T, alice, bob Network)) {
 	cfg := Config{Limits: Limits{MaxMessageBytes: 1 << 20}}
 	t.Run("TLS", func(t *testing.T) { test(t, listenTLS(t, cfg), listenTLS(t, cfg)) })
 	t.Run("plain", func(t *testing.T) { test(t, listenPlain(t, "alice", cfg), listenPlain(t, "bob", cfg)) })
+	t.Run("TLS, Unix", func(t *testing.T) {
+		test(t, must(listenTLSAt(t, socketPath(t), cfg)), must(listenTLSAt(t, socketPath(t), cfg)))
+	})
+	t.Run("plain, Unix", func(t *testing.T) {
+		alice, err := ListenPlain(socketPath(t), "alice", cfg)
+		bob, err2 := ListenPlain(socketPath(t), "bob", cfg)
+		test(t, opened(t, alice, err), opened(t, bob, err2))
+	})
 	t.Run("memory", func(t *testing.T) {
 		m := NewMemory()
 		test(t, memVat(t, m, "alice", cfg), memVat(t, m, "bob", cfg))

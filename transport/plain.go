@@ -7,8 +7,8 @@ import (
 	"net"
 )
 
-// ListenPlain makes the network of the vat "plain:<name>": TCP without TLS, in which peers are believed to
-// be who they say. So it keeps to loopback addresses, and fails for others, in listening and in dialing.
+// ListenPlain makes the network of the vat "plain:<name>": sockets without TLS, in which peers are believed to
+// be who they say. So it keeps to loopback and Unix sockets, and fails for others, in listening and in dialing.
 // addr is as for ListenTLS. Never the default: it is for tests, and for looking at what goes over the wire.
 func ListenPlain(addr string, name string, cfg Config) (Network, error) {
 	id, err := ParseVatID(plainPrefix + name)
@@ -20,51 +20,54 @@ func ListenPlain(addr string, name string, cfg Config) (Network, error) {
 		return nil, err
 	}
 	if addr != "" {
-		if err := checkLoopback(addr); err != nil {
+		if err := checkLocal(listenPlace(addr)); err != nil {
 			return nil, fmt.Errorf("transport: %w", err)
 		}
 	}
-	n, err := startTCP(addr, cfg.hello(id), cfg, plainLayer{}, checkLoopbackIP)
+	n, err := startSockets(addr, cfg.hello(id), cfg, plainLayer{}, checkLocalAddr)
 	if err != nil {
 		return nil, err
 	}
 	return n, nil
 }
 
-// plainLayer is TCP as it is. It proves nothing.
+// plainLayer is a socket as it is. It proves nothing.
 type plainLayer struct{}
 
-func (plainLayer) checkDial(peer VatID, hostport string) error {
+func (plainLayer) checkDial(peer VatID, to place) error {
 	if !peer.IsPlain() {
 		return fmt.Errorf("vat %s is known by its key, which plain mode cannot check", peer)
 	}
-	return checkLoopback(hostport)
+	return checkLocal(to)
 }
 
-func (plainLayer) secure(_ context.Context, tcp *net.TCPConn, _ VatID) (stream, VatID, error) {
+func (plainLayer) secure(_ context.Context, sock socket, _ VatID) (stream, VatID, error) {
 	// What was asked before was only the name: "localhost" may have meant another machine.
-	if err := checkLoopbackIP(tcp.RemoteAddr().(*net.TCPAddr)); err != nil {
+	if err := checkLocalAddr(sock.RemoteAddr()); err != nil {
 		return nil, "", err
 	}
-	return tcp, "", nil
+	return sock, "", nil
 }
 
 var errNotLoopback = errors.New("plain mode is for loopback addresses only: use TLS")
 
-// checkLoopback is asked before anything is opened, and so goes by the text alone.
-func checkLoopback(hostport string) error {
-	host, _, err := net.SplitHostPort(hostport)
+// checkLocal is asked before anything is opened, and so goes by the text alone.
+func checkLocal(p place) error {
+	if p.network == unixNetwork {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(p.address)
 	if err != nil {
 		return err
 	}
 	if ip := net.ParseIP(host); host != "localhost" && !ip.IsLoopback() {
-		return fmt.Errorf("%s: %w", hostport, errNotLoopback)
+		return fmt.Errorf("%s: %w", p.address, errNotLoopback)
 	}
 	return nil
 }
 
-func checkLoopbackIP(addr *net.TCPAddr) error {
-	if !addr.IP.IsLoopback() {
+func checkLocalAddr(addr net.Addr) error {
+	if tcp, ok := addr.(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
 		return fmt.Errorf("%s: %w", addr, errNotLoopback)
 	}
 	return nil

@@ -21,7 +21,7 @@ func TestPlainKeepsToLoopback(t *testing.T) {
 			t.Errorf("dialing %s: %v, want errNotLoopback", addr, err)
 		}
 	}
-	if err := checkLoopbackIP(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}); !errors.Is(err, errNotLoopback) {
+	if err := checkLocalAddr(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)}); !errors.Is(err, errNotLoopback) {
 		t.Errorf("a name that led elsewhere: %v", err)
 	}
 	if n, err := ListenPlain("localhost:0", "bob", Config{}); err != nil {

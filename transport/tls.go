@@ -13,9 +13,10 @@ import (
 // ALPN is the application protocol that both sides of a TLS connection must name.
 const ALPN = "vatwork/1"
 
-// ListenTLS makes the network of the vat id: TLS 1.3 over TCP, in which both sides prove their keys.
-// addr is host:port, where port 0 lets the system choose; with "" the network only dials, and its Accept
-// blocks until Close.
+// ListenTLS makes the network of the vat id: TLS 1.3 over TCP and Unix sockets, in which both sides prove their
+// keys. addr is host:port, where port 0 lets the system choose, or unix:path; with "" the network only dials, and its
+// Accept blocks until Close. A Unix socket that a killed process left behind is replaced; who may connect to
+// it at all, the mode of its folder decides.
 func ListenTLS(addr string, id *Identity, cfg Config) (Network, error) {
 	if id == nil {
 		return nil, errors.New("transport: ListenTLS needs an identity: see LoadIdentity")
@@ -24,8 +25,8 @@ func ListenTLS(addr string, id *Identity, cfg Config) (Network, error) {
 	if err != nil {
 		return nil, err
 	}
-	anywhere := func(*net.TCPAddr) error { return nil }
-	n, err := startTCP(addr, cfg.hello(id.ID()), cfg, tlsLayer{id}, anywhere)
+	anywhere := func(net.Addr) error { return nil }
+	n, err := startSockets(addr, cfg.hello(id.ID()), cfg, tlsLayer{id}, anywhere)
 	if err != nil {
 		return nil, err
 	}
@@ -38,14 +39,14 @@ type tlsLayer struct {
 	id *Identity
 }
 
-func (l tlsLayer) checkDial(peer VatID, _ string) error {
+func (l tlsLayer) checkDial(peer VatID, _ place) error {
 	if _, ok := peer.PublicKey(); !ok {
 		return fmt.Errorf("vat %q has no key, and over TLS only keys count", peer)
 	}
 	return nil
 }
 
-func (l tlsLayer) secure(ctx context.Context, tcp *net.TCPConn, want VatID) (stream, VatID, error) {
+func (l tlsLayer) secure(ctx context.Context, sock socket, want VatID) (stream, VatID, error) {
 	var proven VatID
 	cfg := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
@@ -71,10 +72,10 @@ func (l tlsLayer) secure(ctx context.Context, tcp *net.TCPConn, want VatID) (str
 		// No authority vouches for a vat's certificate: its key is its name, and VerifyConnection
 		// compares that.
 		cfg.InsecureSkipVerify = true
-		conn = tls.Client(truncationConn{tcp}, cfg)
+		conn = tls.Client(truncationConn{sock}, cfg)
 	} else {
 		cfg.ClientAuth = tls.RequireAnyClientCert
-		conn = tls.Server(truncationConn{tcp}, cfg)
+		conn = tls.Server(truncationConn{sock}, cfg)
 	}
 	if err := conn.HandshakeContext(ctx); err != nil {
 		return nil, "", err
@@ -88,11 +89,11 @@ var errTruncated = fmt.Errorf("transport: the connection ended without TLS's goo
 // truncationConn tells an end that the peer meant, which TLS authenticates, from one that a crash, or anybody
 // on the way, made. crypto/tls lets both pass for io.EOF, for the sake of web sites.
 type truncationConn struct {
-	*net.TCPConn
+	socket
 }
 
 func (c truncationConn) Read(p []byte) (int, error) {
-	n, err := c.TCPConn.Read(p)
+	n, err := c.socket.Read(p)
 	if err == io.EOF {
 		err = errTruncated
 	}

@@ -2,7 +2,8 @@
 # The vat network of Vatwork: everything that rpc.capnp leaves to the network.
 #
 # A connection carries, in the standard stream framing of Cap'n Proto, one Hello each way and then
-# messages of rpc.capnp. No message of rpc.capnp is sent before the peer's Hello has been read.
+# messages of rpc.capnp. No message of rpc.capnp is sent before the peer's Hello has been read. Whom a vat does
+# not admit gets an Abort as its first message, and then the end of the connection.
 
 using Go = import "/go.capnp";
 $Go.package("transport");

@@ -35,6 +35,11 @@
 // fall back to the way through the introducer. A capability that is passed on before its first call is proxied
 // by who passes it on.
 //
+// # Admission
+//
+// Whoever its Network lets in gets the bootstrap: transport.Config.Admit decides who that is, and package cluster has
+// an Admission of members and a list of keys. Peers of level 1, who prove nothing, get it by ServeTwoParty alone.
+//
 // # Ownership
 //
 // As in go-capnp: who has a capnp.Client releases it, once; AddRef makes one more. Besides:
@@ -86,6 +91,6 @@
 //
 // # What a vat does not do yet
 //
-// It forwards no calls and no contacts to third parties (it proxies), does not go back to the vine when a
-// handoff fails, and has no list of who may connect: whoever its Network lets in gets the bootstrap.
+// It forwards no calls and no contacts to third parties (it proxies), and does not go back to the vine when a
+// handoff fails.
 package vat
