@@ -53,17 +53,8 @@ func giveBack(ret capnp.Returner, res result) {
 // newLocalCall places the arguments, in a message of their own.
 func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedAnswer, error) {
 	c := &call{vat: v, method: s.Method}
-	if s.PlaceArgs != nil {
-		msg, seg := capnp.NewSingleSegmentMessage(nil)
-		args, err := capnp.NewRootStruct(seg, s.ArgsSize)
-		if err == nil {
-			err = s.PlaceArgs(args)
-		}
-		if err != nil {
-			msg.CapTable().Reset()
-			return nil, nil, err
-		}
-		c.args, c.release = args, func() { msg.CapTable().Reset() }
+	if err := c.place(s); err != nil {
+		return nil, nil, err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	a := &promisedAnswer{vat: v, cancel: cancel}
@@ -75,6 +66,24 @@ func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedA
 	a.deliver = func(res result) { a.promise.Resolve(res.content, res.err) }
 	c.ctx, c.ret = ctx, a
 	return c, a, nil
+}
+
+// place has the arguments placed.
+func (c *call) place(s capnp.Send) error {
+	if s.PlaceArgs == nil {
+		return nil
+	}
+	msg, seg := capnp.NewSingleSegmentMessage(nil)
+	args, err := capnp.NewRootStruct(seg, s.ArgsSize)
+	if err == nil {
+		err = s.PlaceArgs(args)
+	}
+	if err != nil {
+		msg.CapTable().Reset()
+		return err
+	}
+	c.args, c.release = args, func() { msg.CapTable().Reset() }
+	return nil
 }
 
 // A promisedAnswer is the answer to a call of local code: the sink of the call, and the PipelineCaller of

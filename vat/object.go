@@ -1,8 +1,10 @@
 package vat
 
 import (
+	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/asynkron/protoactor-go/actor"
@@ -170,22 +172,45 @@ func (a *objectActor) call(c *call) {
 		c.vat.park(c, nil, nil) // a server of go-capnp never breaks
 		return
 	}
-	a.snap.Recv(c.ctx, c.recv())
+	r := newReturner(c)
+	a.snap.Recv(r, r.recv())
 }
 
-// A returner is the Returner of one call delivered to an object. It may be used from any goroutine.
+// A returner is the Returner of one call delivered to an object, and the context of its method, from which TailCall
+// has it. As a Returner it may be used from any goroutine.
 type returner struct {
+	context.Context
 	call *call
-	msg  *capnp.Message
+	msg  atomic.Pointer[capnp.Message]
 	res  capnp.Struct
 	err  error
+
+	handedOver bool // to a tail call: there is nothing to return
 }
 
 var _ capnp.Returner = (*returner)(nil)
 
+func newReturner(c *call) *returner { return &returner{Context: c.ctx, call: c} }
+
+// recv is the call as go-capnp wants it delivered.
+func (r *returner) recv() capnp.Recv {
+	c := r.call
+	return capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: c.releaseArgs, Returner: r}
+}
+
+type returnerKey struct{}
+
+// Value implements context.Context.
+func (r *returner) Value(key any) any {
+	if key == (returnerKey{}) {
+		return r
+	}
+	return r.Context.Value(key)
+}
+
 // AllocResults implements capnp.Returner.
 func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
-	if r.msg != nil {
+	if r.msg.Load() != nil {
 		return capnp.Struct{}, failed("AllocResults called twice")
 	}
 	msg, seg := capnp.NewSingleSegmentMessage(nil)
@@ -193,8 +218,15 @@ func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
 	if err != nil {
 		return capnp.Struct{}, err
 	}
-	r.msg, r.res = msg, res
+	r.msg.Store(msg)
+	r.res = res
 	return res, nil
+}
+
+// allocated says whether res are the results that r has allocated. A method may have the context of another one, that
+// called it without a vat in between: so only they tell whose call r is.
+func (r *returner) allocated(res capnp.Struct) bool {
+	return res.IsValid() && res.Message() == r.msg.Load()
 }
 
 // PrepareReturn implements capnp.Returner.
@@ -203,14 +235,16 @@ func (r *returner) PrepareReturn(err error) { r.err = err }
 // Return implements capnp.Returner.
 func (r *returner) Return() {
 	res := result{err: r.err}
-	if msg := r.msg; msg != nil {
-		if r.err == nil {
+	if msg := r.msg.Load(); msg != nil {
+		if r.err == nil && !r.handedOver {
 			res.content, res.release = r.res.ToPtr(), func() { msg.CapTable().Reset() }
 		} else {
 			msg.CapTable().Reset()
 		}
 	}
-	r.call.ret.settle(res)
+	if !r.handedOver {
+		r.call.ret.settle(res)
+	}
 }
 
 // ReleaseResults implements capnp.Returner: the results belong to whoever they were handed to.

@@ -143,7 +143,8 @@ func (x *spawned) put(p parcel) {
 	case c.method.InterfaceID == transport.Watched_TypeID:
 		x.vat.park(c, x.host.Broken(), x.host.Err)
 	default:
-		x.host.Recv(c.ctx, c.recv())
+		r := newReturner(c)
+		x.host.Recv(r, r.recv())
 	}
 }
 
@@ -164,11 +165,6 @@ func (x *spawned) Stopped(why error) {
 func (x *spawned) node() Node {
 	state, calls := x.host.State()
 	return Node{Kind: "object", Name: x.name, State: state, Mailbox: calls}
-}
-
-// recv is c as go-capnp wants it delivered.
-func (c *call) recv() capnp.Recv {
-	return capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: c.releaseArgs, Returner: &returner{call: c}}
 }
 
 // escalated: the policy of an object makes its failure that of the vat.

@@ -9,6 +9,7 @@ import (
 	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/exc"
 
+	"github.com/vatwork/vatwork/vat"
 	"github.com/vatwork/vatwork/vat/scenario/play"
 )
 
@@ -202,6 +203,35 @@ func (t thing) Poke(ctx context.Context, call play.Thing_poke) error {
 		return err
 	}
 	return results.SetText(text)
+}
+
+// thingMethod is a method of play.Thing's client, as an expression: all have the same parameters and results.
+type thingMethod = func(play.Thing, context.Context, func(play.Cargo) error) (play.Cargo_Future, capnp.ReleaseFunc)
+
+var tailMethods = map[string]thingMethod{
+	"foo": play.Thing.Foo, "bar": play.Thing.Bar, "creek": play.Thing.Creek, "back": play.Thing.Back,
+	"wait": play.Thing.Wait, "fail": play.Thing.Fail, "tail": play.Thing.Tail,
+}
+
+func (t thing) Tail(ctx context.Context, call play.Thing_tail) error {
+	text, err := t.begin("tail", call)
+	if err != nil {
+		return err
+	}
+	words := strings.SplitN(text+" ", " ", 3)
+	to, ok := t.of.get(words[0])
+	method := tailMethods[words[1]]
+	if !ok || method == nil {
+		return fmt.Errorf("no tail call: %q", text)
+	}
+	return vat.TailCall(ctx, call, play.Thing(to), method, func(c play.Cargo) error {
+		if call.Args().HasCap() {
+			if err := c.SetCap(call.Args().Cap().AddRef()); err != nil {
+				return err
+			}
+		}
+		return c.SetText(strings.TrimSpace(words[2]))
+	})
 }
 
 // Shutdown runs when the last reference is gone.

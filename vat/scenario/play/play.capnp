@@ -40,4 +40,8 @@ interface Thing {
 
   poke @7 Cargo -> Cargo;
   # Calls creek on the capability in the parameters, and returns its result.
+
+  tail @8 Cargo -> Cargo;
+  # A tail call: text is a name, a method and a text. The vat calls that method, with that text and the capability in the
+  # parameters, on what it knows by that name, and returns what the call does.
 }

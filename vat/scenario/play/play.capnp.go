@@ -330,6 +330,26 @@ func (c Thing) Poke(ctx context.Context, params func(Cargo) error) (Cargo_Future
 
 }
 
+func (c Thing) Tail(ctx context.Context, params func(Cargo) error) (Cargo_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xc0da8a32178e2db5,
+			MethodID:      8,
+			InterfaceName: "play.capnp:Thing",
+			MethodName:    "tail",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Cargo(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Cargo_Future{Future: ans.Future()}, release
+
+}
+
 func (c Thing) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -418,6 +438,8 @@ type Thing_Server interface {
 	Fail(context.Context, Thing_fail) error
 
 	Poke(context.Context, Thing_poke) error
+
+	Tail(context.Context, Thing_tail) error
 }
 
 // Thing_NewServer creates a new Server from an implementation of Thing_Server.
@@ -436,7 +458,7 @@ func Thing_ServerToClient(s Thing_Server) Thing {
 // This can be used to create a more complicated Server.
 func Thing_Methods(methods []server.Method, s Thing_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 8)
+		methods = make([]server.Method, 0, 9)
 	}
 
 	methods = append(methods, server.Method{
@@ -532,6 +554,18 @@ func Thing_Methods(methods []server.Method, s Thing_Server) []server.Method {
 		},
 		Impl: func(ctx context.Context, call *server.Call) error {
 			return s.Poke(ctx, Thing_poke{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xc0da8a32178e2db5,
+			MethodID:      8,
+			InterfaceName: "play.capnp:Thing",
+			MethodName:    "tail",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Tail(ctx, Thing_tail{call})
 		},
 	})
 
@@ -674,6 +708,23 @@ func (c Thing_poke) AllocResults() (Cargo, error) {
 	return Cargo(r), err
 }
 
+// Thing_tail holds the state for a server call to Thing.tail.
+// See server.Call for documentation.
+type Thing_tail struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Thing_tail) Args() Cargo {
+	return Cargo(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Thing_tail) AllocResults() (Cargo, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 4})
+	return Cargo(r), err
+}
+
 // Thing_List is a list of Thing.
 type Thing_List = capnp.CapList[Thing]
 
@@ -683,30 +734,31 @@ func NewThing_List(s *capnp.Segment, sz int32) (Thing_List, error) {
 	return capnp.CapList[Thing](l), err
 }
 
-const schema_d4b2a9c60f7e1538 = "x\xdad\xd1\xb1kSQ\x14\x06\xf0\xef;\xf7\xa5g" +
-	"h\xec\xcb%)u\x115\xe0R\xa8\xd0\x82 \x05\xf1" +
-	"\x82\x93[.\xe8\xe6\xe0mz\xd3>\x12\x93G\xfa\xc0" +
-	"vP\x1ct\xc9 \xf8\x07\xf8\x07\xd4Q\xe8\xac.\xe2" +
-	"\xe2\xe6\xa2\xab\x88s\x06\x07\xa7\xc8E4\xe8\x1b\xef\xf9" +
-	"}\x9c\x0b\xdfi}u\xd9\xf6\xb9\x0d\x81\xf8\xf3\x8d\x95" +
-	"\xc5\xd9\xd6\xf3\x8d\x9d\xd9\x97\xb7\xb0\xabfq}\xfdq" +
-	"\xfe\xfe\xf4\xf5'\x80v>\xb3?\x15\xd8\xfe\xa1\xd2\xbe" +
-	"&\x0a\xbcY\xff\xd0\x1c\xbc\xea\xce\xed*\x97\xc1F\xa6" +
-	"@\xfb\x82\xcc\xdaWR\xa6}Y\xbeckQ\x8e\xc2" +
-	"\xc9\xd5~(9.w\xef\x1c\x16\xe3\x03\xa0G\xfaK" +
-	"\xa6\xb1\\\xf3w\xdd\xbc\x0b\xb1\xdf\x94\xac\xc9\xe7$\x1f" +
-	"\x95R\x93w;\x10{\xa6459\xdd\x84\xd8\x97\xca" +
-	"\xac&/\x92<S6jr\x92\xe4\x81r\xa5&!" +
-	"\xc9]\xa5\xd6\xe4v\x92\x1b\xaa\x83\xc9\xc4Q\xf7\xc2\xd4" +
-	"\xf1b\x7f\x1a\xe3\xd01\x1f\xc6X:\xe6{\xa1\x9f^" +
-	"\x0fCQ9\xe6\x83P\x8c\x1c\xf3r2\x8c\x8e=\xf2" +
-	"\x9f\x92n\x85\xe9\xc1\xe4wI-\x93\x01\x19\x01\x1b\xba" +
-	"\x80\xbfg\xe8\x0f\x85\x96\xec0\x0d\xe3&\xe0\xef\x1b\xfa" +
-	"\x91\xd0\x8at(\x80-\xd2p\xdf\xd0?\x11Zc:" +
-	"4\x80}\xb4\x0b\xf8cC\xffT\xa8\xe9\x1f\xbb<6" +
-	"H\x0b\xe6U<\xae\xd8\x84\xb0\x09\xe6\xa3\xe2\xa8\xe2\x1a" +
-	"\xd83\xfc/\xba\x06\xde\x1c\xc7\xa3*\xee\xb3\xf5\xa7\x00" +
-	"\x90-\xf0W\x00\x00\x00\xff\xff\x98\x13\xa2|"
+const schema_d4b2a9c60f7e1538 = "x\xdad\xd2\xb1k\x14A\x18\x05\xf0\xf7\xbe\xd9\xcd\x08" +
+	"9\xb3\xf7\xb1\x17b'\x1cV\x81\x08I%i\\\x90" +
+	" \x16\xc2\x0dX\x1aps\x99K\x96;n\x97\xcb\x8a" +
+	"\xb1P\x14\xac\x0e\xb4\xf7\x0f\xb0\xd0N\xc1R\xb4\x12\xed" +
+	"\xb5\xb1\xb3\xb2J\x91\xc2\"\xd5\xc9(\xe1\xf0\xb6\x1a\xbe" +
+	"\xf9=f\x86\xc7\xb4O\xb2h\xf3\xe2\x9a@\xdc\xa5x" +
+	"i\xf6~\xe3\xc5\xda\xd6\xf4\xc7'\xe8\xb2\x99][}" +
+	"\x9c|~\xfd\xee\x1b@=\x9d\xea\x99\x056\x7f\xdf\x94" +
+	"tW,\xf0q\xf5Kk\xf0\xa6{\xaa\xcb\x9c\x07\xe3" +
+	"\xc8\x02\xe9\x8eL\xd3\xdb!\x93\xde\x92_\xd8\x98U\xa3" +
+	"\xfc\xe1\xd5~^q\\m\xdf9,\xc6\x07@\x8ft" +
+	"WL<?\xe6|M\x95]H\x1a\xd3\x92\x8b\xa6g" +
+	"]\x88\x9eXJC~nA\xf4\xbb\xa5i\xc8\xd7u" +
+	"\x88~\xb0\x8c\x1a\xf26\xc8+\xcb\xb8!/\x83<\xb7" +
+	"\\j\xc8\xd3 \xf7-mC\x8a \xbb\x96\x17\x1a\xe2" +
+	"\x82\xecX;(\xcb\x8cv/\x9fd\xbc\xdc\x9fx?" +
+	"\xcc\x98\x0c\xbd\xaf2&{y?L\x0f\xf2\xa2\xce\x98" +
+	"\x0c\xf2b\x941\xa9\xca\xa1\xcf\x98\xd4\x7f\xa7\x1e\xf9_" +
+	"\x8f7\xf2\xc9A\xf9\xaf\xc7\xb6\x89\x80\x88\x80\xe6]\xc0" +
+	"\xdd5t\x87B%;\x0c\x9b~\x1dp\xf7\x0c\xddH" +
+	"\xa8\"\x1d\x0a\x10^\x0b\xb7o\xe8\x9e\x08\xd5\x98\x0e\x0d" +
+	"\xa0\x8f\xb6\x01wl\xe8\x9e\x09m\xb8G\xe7\xff\x01\xa4" +
+	"\x82I\xed\x8fk\xb6 l\x81\xc9\xa88\xaa\xb9\x02\xf6" +
+	"\x0c\x17\xa2+\xe0\xf5\xb1?\xaa\xfd>\xdb\xe7=\x80l" +
+	"\x83\x7f\x02\x00\x00\xff\xffk\x02\xad\xf4"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
