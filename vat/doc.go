@@ -30,10 +30,15 @@
 //   - for a capability that arrives in parameters or results, with the first call on it.
 //
 // Only the vat that the introducer named can pick a capability up, over a session that is authenticated as that
-// vat's; knowing the nonce is not enough. Where the host cannot be reached, or the capability cannot be
-// picked up within Limits.Handoff, the reference breaks with disconnected, and the text says why. It does not
-// fall back to the way through the introducer. A capability that is passed on before its first call is proxied
-// by who passes it on.
+// vat's; knowing the nonce is not enough.
+//
+// Where the host cannot be reached, or refuses, the calls go on through the introducer, by the vine: all of them, in
+// their order, those included that were sent to the host already and that it has turned down with the handoff. Only
+// where the session with the host ends while it has such calls and has not answered is it unknown whether they were
+// delivered: they fail with disconnected, and the reference breaks, for calls by the vine could overtake them. See
+// Vat.Handoffs. The next handoff of the same capability tries again.
+//
+// A capability that is passed on before its first call is proxied by who passes it on.
 //
 // # Admission
 //
@@ -91,6 +96,5 @@
 //
 // # What a vat does not do yet
 //
-// It forwards no calls and no contacts to third parties (it proxies), and does not go back to the vine when a
-// handoff fails.
+// It forwards no calls and no contacts to third parties (it proxies).
 package vat

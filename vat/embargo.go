@@ -33,7 +33,7 @@ var _ road = (*embargoRef)(nil)
 var _ holder = (*embargoRef)(nil)
 
 func (e *embargoRef) put(p parcel) {
-	e.gate.put(p, func(p parcel) { e.s.putParcel(&toEmbargo{e, p}, p) })
+	e.gate.put(p, func(p parcel) error { return e.s.postOr(&toEmbargo{e, p}) })
 }
 
 func (e *embargoRef) wake() { e.onward().wake() }

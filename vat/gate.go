@@ -11,37 +11,52 @@ import "sync"
 //
 // States: open (what is put goes into the mailbox); keeping (it waits here, until a marker has come through the
 // mailbox); short (it goes straight to where the road ends).
+//
+// Open and undecided: the road may yet lead elsewhere, so what the mailbox takes no more is kept for that.
 type gate struct {
-	mu    sync.RWMutex
-	keeps bool
-	held  []parcel
-	end   road // short
+	mu        sync.RWMutex
+	keeps     bool
+	undecided bool
+	held      []parcel
+	end       road // short
 }
 
-// put has p go where the gate leads at the moment; mailbox enqueues. It runs nothing.
-func (g *gate) put(p parcel, mailbox func(parcel)) {
+// put has p go where the gate leads at the moment; mailbox enqueues, or says why it cannot. It runs nothing.
+func (g *gate) put(p parcel, mailbox func(parcel) error) {
 	g.mu.RLock()
-	if !g.keeps {
+	if !g.keeps && (g.end != nil || !g.undecided) {
 		g.pass(p, mailbox)
+		g.mu.RUnlock()
+		return
+	}
+	if !g.keeps && mailbox(p) == nil {
 		g.mu.RUnlock()
 		return
 	}
 	g.mu.RUnlock()
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.keeps {
+	if g.keeps || g.end == nil && g.undecided {
+		g.keeps = true
 		g.held = append(g.held, p)
 		return
 	}
 	g.pass(p, mailbox)
 }
 
-func (g *gate) pass(p parcel, mailbox func(parcel)) {
+func (g *gate) pass(p parcel, mailbox func(parcel) error) {
 	if g.end != nil {
 		g.end.put(p)
-		return
+	} else if err := mailbox(p); err != nil {
+		p.reject(err)
 	}
-	mailbox(p)
+}
+
+// decide says that the road leads through the mailbox, and to nowhere if that is closed.
+func (g *gate) decide() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.undecided = false
 }
 
 // keepBack has all that is put from now on wait.
@@ -58,7 +73,7 @@ func (g *gate) cutShort(to road) {
 	for _, p := range g.held {
 		to.put(p)
 	}
-	g.held, g.keeps, g.end = nil, false, to
+	g.held, g.keeps, g.undecided, g.end = nil, false, false, to
 	g.mu.Unlock()
 	to.wake()
 }

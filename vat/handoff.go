@@ -112,8 +112,8 @@ func (s *session) sendProvide(a *askProvide) {
 // sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".
 func (s *session) sendAccept(a *askAccept) {
 	if err := s.questionRoom(); err != nil {
-		a.q.end(err)
-		s.emit(do(func() { a.at.breakWith(s.acceptError(err)) }))
+		a.unsent(err)
+		s.emit(do(func() { s.acceptFailed(a.q, a.at) }))
 		return
 	}
 	id := s.ask(a.q, &question{at: a.at, accept: true})
@@ -220,21 +220,22 @@ func (c *contact) drop() { c.vat.freeLater(c.vine) }
 
 // accept asks the host for the capability, for ref. It enqueues. embargo may be nil.
 func (c *contact) accept(ref *reference, embargo []byte) *questionRef {
-	var q *questionRef
+	var ask *askAccept
 	host, err := c.vat.ask(c.host, c.addresses, func(host *session) error {
-		q = newQuestionRef(host, 1)
-		if host.post(&askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}) {
-			return nil
+		if ask != nil { // of a session that ended for lack of use
+			ask.q.end(ask.q.s.why())
+			ask.q.drop()
 		}
-		q.end(host.why())
-		return host.why()
+		q := newAcceptRef(host, c.vine.again())
+		ask = &askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}
+		return host.postOr(ask)
 	})
 	if err != nil {
-		c.vat.later(func() { ref.breakWith(host.acceptError(err)) })
-		return q
+		c.vat.later(func() { ask.unsent(err); ask.q.settleOn(ref) })
+		return ask.q
 	}
 	host.wake()
-	return q
+	return ask.q
 }
 
 // acceptError is what a reference breaks with whose Accept failed, or whose host cannot be reached.

@@ -21,6 +21,9 @@ type question struct {
 	at  *reference // Bootstrap, Accept: what settles on its result
 
 	accept bool
+	sent   []*questionRef // of an Accept that has not returned: the calls that were sent on it and are open, in order
+	used   bool           // of an Accept: a call was ever sent on it
+	unsure *call          // of a call in sent: kept, in case the Accept fails
 
 	returned  bool
 	finished  bool
@@ -70,7 +73,12 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	q := newQuestionRef(s, 1)
 	entry := &question{to: c.ret, on: on}
-	keep := s.mayKeep(c)
+	unsure := s.undecided(on)
+	if unsure {
+		entry.unsure = c
+		s.questions.visit(on.id, func(x *question) { x.used, x.sent = true, append(x.sent, q) })
+	}
+	keep := !unsure && s.mayKeep(c)
 	call.SetQuestionId(s.ask(q, entry))
 	payload := must(call.Params())
 	params := s.writeCaps(payload, s.vat.pinTable(m.Message()))
@@ -84,9 +92,13 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	s.send(m)
 	s.flushBroken()
 	s.emit(do(func() {
-		s.vat.later(c.releaseArgs)
-		if !keep {
+		if !unsure {
+			s.vat.later(c.releaseArgs)
+		}
+		if !unsure && !keep {
 			c.ret.forwarded(q)
+		}
+		if !keep {
 			s.watchCaller(c.ctx, q)
 		}
 	}))
@@ -144,6 +156,10 @@ func (s *session) buildCall(target wireTarget, c *call) (rpc.Message, rpc.Call, 
 // putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.
 func (s *session) putPipeline(m *toPipeline) {
 	q := m.q
+	if q.instead != nil {
+		s.deliver(q.instead, m.parcel)
+		return
+	}
 	if q.gone != nil || !q.asked {
 		err := q.gone
 		if err == nil {

@@ -21,6 +21,11 @@ type questionRef struct {
 	// gate is before the result as a whole, where that is a capability: of a Bootstrap or an Accept.
 	gate gate
 
+	// Of an Accept, see vine.go. vine is kept until the question is over and nobody holds it; instead, where what is
+	// put on a failed Accept goes, is for turns of s.
+	vine    *pin
+	instead road
+
 	mu    sync.Mutex
 	after []func() // run when the question is over
 	over  bool
@@ -36,6 +41,7 @@ func (q *questionRef) hold() { q.holds.Add(1) }
 
 func (q *questionRef) drop() {
 	if n := q.holds.Add(-1); n == 0 {
+		q.freeVine()
 		q.s.tell(&dropQuestion{q})
 	} else if n < 0 {
 		panic("vat: question dropped more often than held")
@@ -65,6 +71,7 @@ func (q *questionRef) end(err error) {
 	for _, f := range after {
 		f()
 	}
+	q.freeVine()
 }
 
 // pipelineRoad leads to what path leads to in the results of q: over the wire while they are not here, to the
@@ -78,12 +85,11 @@ var _ road = pipelineRoad{}
 var _ holder = pipelineRoad{}
 
 func (r pipelineRoad) put(p parcel) {
-	mailbox := func(p parcel) { r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p) }
 	if len(r.path) > 0 {
-		mailbox(p)
+		r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p)
 		return
 	}
-	r.q.gate.put(p, mailbox)
+	r.q.gate.put(p, func(p parcel) error { return r.q.s.postOr(&toPipeline{r.q, r.path, p}) })
 }
 
 func (r pipelineRoad) wake() {

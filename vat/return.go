@@ -74,6 +74,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 	if x.ref.unwatch != nil {
 		x.ref.unwatch()
 	}
+	s.sure(x)
 	if x.on != nil {
 		s.pipelinedReturned(x.on)
 	}
@@ -101,7 +102,12 @@ func (s *session) hand(x question, res result) {
 	switch {
 	case x.to != nil:
 		s.emit(settleCall{x.to, res})
+	case x.accept && res.err != nil:
+		s.acceptRefused(x, res.err)
 	case x.at != nil:
+		if x.accept {
+			s.acceptReturned(x)
+		}
 		s.emit(do(func() { s.settleReference(x, res) }))
 	default:
 		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
@@ -115,11 +121,7 @@ func (s *session) hand(x question, res result) {
 // the reference and on what was pinned to it.
 func (s *session) settleReference(x question, res result) {
 	if res.err != nil {
-		err := res.err
-		if x.accept {
-			err = s.acceptError(err)
-		}
-		x.at.breakWith(err)
+		x.at.breakWith(res.err)
 		return
 	}
 	c := res.content.Interface().Client()

@@ -61,6 +61,8 @@ type session struct {
 	resultBytes int
 	feeds       int              // of all answers
 	circular    map[uint32]error // imports that lead to themselves
+	closing     bool             // it ends in this turn; and then, when all that was left has been dealt with:
+	last        []func()
 }
 
 // wire is what the protocol needs of the transport.
@@ -143,10 +145,18 @@ func (s *session) wake() { s.queue.Wake() }
 
 func (s *session) run() { s.queue.Run() }
 
+// postOr enqueues m, or says why it cannot.
+func (s *session) postOr(m any) error {
+	if s.post(m) {
+		return nil
+	}
+	return s.why()
+}
+
 // putParcel enqueues m, which carries p, or rejects p.
 func (s *session) putParcel(m any, p parcel) {
-	if !s.post(m) {
-		p.reject(s.why())
+	if err := s.postOr(m); err != nil {
+		p.reject(err)
 	}
 }
 

@@ -16,6 +16,7 @@ func (a *sessionActor) close(why, abort error) {
 	if abort != nil && a.link != nil {
 		a.link.abort(msgAbort(abort))
 	}
+	s.closing = true
 	left := append(s.waiting, s.queue.Close()...)
 	s.waiting, s.out, s.broken = nil, nil, nil
 	for _, m := range left {
@@ -27,6 +28,10 @@ func (a *sessionActor) close(why, abort error) {
 	s.endAnswers(why)
 	s.endLeft(why)
 	s.endExports()
+	for _, f := range s.last {
+		f()
+	}
+	s.closing, s.last = false, nil
 	a.spare = nil
 	a.ctx.Stop(a.ctx.Self())
 }
@@ -40,6 +45,11 @@ func (a *sessionActor) refuseWith(m any, why error) {
 	case *toImport:
 		m.parcel.reject(why)
 	case *toPipeline:
+		if to := s.insteadOf(m.q, why); to != nil {
+			to.put(m.parcel)
+			to.wake()
+			return
+		}
 		m.parcel.reject(why)
 	case *toEmbargo:
 		m.parcel.reject(why)
@@ -47,8 +57,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.q.end(why)
 		m.at.breakWith(why)
 	case *askAccept:
-		m.q.end(why)
-		m.at.breakWith(s.acceptError(why))
+		m.unsent(why)
+		s.acceptFailed(m.q, m.at)
 	case *askProvide:
 		m.q.end(why)
 		m.target.drop()
@@ -79,13 +89,16 @@ func (s *session) endQuestions(why error) {
 		for i := range x.pins {
 			s.vat.freeLater(&x.pins[i])
 		}
+		if x.unsure != nil {
+			s.vat.later(x.unsure.releaseArgs)
+		}
 		switch {
 		case x.returned && x.res.release != nil:
 			// Whoever got the result frees it.
 		case x.to != nil && !x.returned:
 			x.to.settle(result{err: why})
 		case x.at != nil && !x.returned && x.accept:
-			x.at.breakWith(s.acceptError(why))
+			s.acceptLost(x, why)
 		case x.at != nil && !x.returned:
 			x.at.breakWith(why)
 		}

@@ -55,8 +55,9 @@ type Vat struct {
 	ending   map[*session]chan struct{} // closed when its actor has stopped
 	countMu  sync.Mutex
 	counts   map[string]uint64 // by limit: see Exceeded
-	guests   int               // places that ServeTwoParty has given away
-	refusals int               // guests that are being told that there is none
+	handoffs Handoffs
+	guests   int // places that ServeTwoParty has given away
+	refusals int // guests that are being told that there is none
 	closed   bool
 	finished latch // Close is through
 }

@@ -160,6 +160,8 @@ func (st *stage) step(d directive) error {
 			st.wire.hold(l, d.word == "hold")
 		}
 		return nil
+	case "dials":
+		return st.dial(d.args)
 	case "cut":
 		l, err := parseLink(d.args[0])
 		if err == nil {

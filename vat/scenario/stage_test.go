@@ -34,6 +34,9 @@ type stage struct {
 	pending []string // observed, and not written out
 	quiet   bool     // what is seen is not to be written out
 	after   []func() // run by close, before the vats end
+
+	mu    sync.Mutex
+	dials map[link]string // see dialer
 }
 
 // line is a message as a line.
@@ -44,7 +47,7 @@ type line struct {
 }
 
 func newStage(t *testing.T, d *dice) *stage {
-	return &stage{t: t, memory: transport.NewMemory(), wire: newWire(), dice: d, told: *newNarrator()}
+	return &stage{t: t, memory: transport.NewMemory(), wire: newWire(), dice: d, told: *newNarrator(), dials: map[link]string{}}
 }
 
 // dice make a schedule. They may be thrown from any goroutine.
@@ -97,9 +100,10 @@ func (st *stage) add(spec string) error {
 	if err != nil {
 		return err
 	}
+	dialing := dialer{network, st, name}
 	m.v, err = vat.New(vat.Config{
-		Network:     network,
-		Directory:   st.memory,
+		Network:     dialing,
+		Directory:   dialing,
 		Bootstrap:   boot,
 		EarlyReturn: []vat.EarlyReturn{{Interface: play.Thing_TypeID, Method: 1, Caps: [][]uint16{{0}}}},
 		Logger:      slog.New(slog.NewTextHandler(st.t.Output(), nil)),

@@ -1,0 +1,208 @@
+package vat
+
+import "slices"
+
+// The vine: where a capability cannot be picked up at its host, its calls go on through the introducer.
+//
+// An Accept under way is undecided: calls on it are sent behind it, and kept besides. What then becomes of it:
+//
+//	returned   the calls are the host's: what was kept is let go, and what is pipelined on them follows
+//	failed     with an exception, or before it was sent: nothing that was put on it has been delivered, nor will be.
+//	           All of it goes on to the vine, in its order: first what was sent and is taken back, then what waits in
+//	           the mailbox, then what is kept back at the gate. That is the same session as the road of before the
+//	           introduction, so what went there is ahead of it
+//	lost       the session with the host ended, or it took too long, and calls had been sent: whether they were
+//	           delivered is not known. They fail, and so do those behind them, which must not overtake them
+//
+// What is pipelined on a call that was sent on an undecided Accept waits for the decision: its road is not known.
+
+// newAcceptRef stands for an Accept of what the vine, which it takes over, leads to as well.
+func newAcceptRef(host *session, vine pin) *questionRef {
+	q := newQuestionRef(host, 1)
+	q.vine = &vine
+	q.gate.undecided = true
+	return q
+}
+
+// freeVine lets go of the vine once the Accept is over and nobody holds it.
+func (q *questionRef) freeVine() {
+	q.mu.Lock()
+	vine := q.vine
+	done := vine != nil && q.over && q.holds.Load() <= 0
+	if done {
+		q.vine = nil
+	}
+	q.mu.Unlock()
+	if done {
+		q.s.vat.freeLater(vine)
+	}
+}
+
+// divert decides where what was put on q, which has failed for why, goes instead: to the vine, or nowhere if the
+// introducer is lost too.
+func (q *questionRef) divert(why error) {
+	v, host := q.s.vat, q.s.peer.Short()
+	by, ok := q.vine.road.(*importRef)
+	switch {
+	case !ok:
+		q.instead = brokenRoad{why}
+	case by.s.end.Load() != nil:
+		q.instead = brokenRoad{disconnected("%v; and the way through %s is lost: %v", why, by.s.peer.Short(), by.s.why())}
+	default:
+		q.instead = q.vine.road
+		v.handedOff(func(h *Handoffs) { h.Vine++ })
+		v.log.Warn("handoff failed: calls go on through the introducer", "host", host, "introducer", by.s.peer.Short(), "err", why)
+		return
+	}
+	v.handedOff(func(h *Handoffs) { h.Broken++ })
+}
+
+// settle has at and all that was pinned to the Accept go where divert has said. Nothing of q may be in the mailbox of
+// its session any more.
+func (q *questionRef) settleOn(at *reference) {
+	q.gate.cutShort(q.instead)
+	if broken, ok := q.instead.(brokenRoad); ok {
+		at.breakWith(broken.err)
+		return
+	}
+	c := q.vine.client()
+	at.settle(c)
+	q.s.vat.later(c.Release)
+}
+
+// acceptFailed: nothing that was put on the Accept q, for at, has been delivered. It is an effect.
+func (s *session) acceptFailed(q *questionRef, at *reference) {
+	q.gate.keepBack()
+	at.keepBack()
+	settle := func() { q.settleOn(at) }
+	switch {
+	case s.closing:
+		s.last = append(s.last, settle) // behind what is left in the mailbox
+	case !s.post(&echo{settle}):
+		settle()
+	default:
+		s.wake()
+	}
+}
+
+// unsent: the Accept never went out.
+func (a *askAccept) unsent(why error) {
+	a.q.divert(a.q.s.acceptError(why))
+	a.q.end(why)
+}
+
+// acceptRefused: the Accept x returned with an exception. What was sent on it is taken back and goes first.
+func (s *session) acceptRefused(x question, why error) {
+	x.ref.divert(s.acceptError(why))
+	for _, q := range x.sent {
+		if c := s.takeBack(q); c != nil {
+			s.deliver(x.ref.instead, c)
+		}
+	}
+	s.emit(do(func() { s.acceptFailed(x.ref, x.at) }))
+}
+
+// acceptReturned: what was sent on the Accept x is the host's.
+func (s *session) acceptReturned(x question) {
+	for _, q := range x.sent {
+		s.questions.visit(q.id, func(e *question) {
+			if c := e.unsure; e.ref == q && c != nil && !e.finished {
+				e.unsure = nil
+				s.emit(do(func() {
+					s.vat.later(c.releaseArgs)
+					c.ret.forwarded(q)
+				}))
+			}
+		})
+	}
+	s.emit(do(func() {
+		x.ref.gate.decide()
+		s.vat.handedOff(func(h *Handoffs) { h.Accepted++ })
+	}))
+}
+
+// acceptLost: the session with the host ends, and the Accept x was sent and has not returned.
+func (s *session) acceptLost(x *question, why error) {
+	if x.ref.instead == nil && !x.used {
+		x.ref.divert(s.acceptError(why))
+	}
+	if x.ref.instead == nil {
+		s.vat.handedOff(func(h *Handoffs) { h.Broken++ })
+		x.ref.instead = brokenRoad{s.acceptError(why)}
+	}
+	s.acceptFailed(x.ref, x.at)
+}
+
+// insteadOf is where p goes that was put on q and found its session ended; nil if nowhere.
+func (s *session) insteadOf(q *questionRef, why error) road {
+	if q.instead == nil && q.vine != nil && q.asked && q.gone == nil {
+		s.questions.visit(q.id, func(x *question) {
+			if !x.returned && !x.used {
+				q.divert(s.acceptError(why))
+			}
+		})
+	}
+	return q.instead
+}
+
+// undecided says whether q is an Accept that has not returned.
+func (s *session) undecided(q *questionRef) (yes bool) {
+	if q != nil && q.vine != nil {
+		s.questions.visit(q.id, func(x *question) { yes = x.accept && !x.returned })
+	}
+	return yes
+}
+
+// takeBack gives up a call that was sent on an Accept, and returns it for another road; nil if it is over.
+func (s *session) takeBack(q *questionRef) (c *call) {
+	var was question
+	s.questions.visit(q.id, func(e *question) {
+		if e.ref != q || e.unsure == nil || e.returned || e.finished {
+			return
+		}
+		c, e.unsure, e.to = e.unsure, nil, nil
+		was = e.giveUp()
+	})
+	if c != nil && q.unwatch != nil {
+		q.unwatch()
+	}
+	s.givenUp(was, nil)
+	return c
+}
+
+// sure lets go of what was kept of a call, which is over while its Accept is undecided.
+func (s *session) sure(x question) {
+	if x.unsure == nil {
+		return
+	}
+	s.questions.visit(x.ref.id, func(e *question) { e.unsure = nil })
+	if x.on != nil {
+		s.questions.visit(x.on.id, func(e *question) {
+			e.sent = slices.DeleteFunc(e.sent, func(q *questionRef) bool { return q == x.ref })
+		})
+	}
+	s.emit(do(func() {
+		s.vat.later(x.unsure.releaseArgs)
+		x.ref.drop()
+	}))
+}
+
+// Handoffs counts what became of the capabilities that were handed to a vat and that it tried to pick up.
+type Handoffs struct {
+	Accepted uint64 // their calls go to the host
+	Vine     uint64 // the host could not be reached, or refused: their calls go on through the introducer
+	Broken   uint64 // neither: their calls fail
+}
+
+// Handoffs says what became of the handoffs to v so far.
+func (v *Vat) Handoffs() Handoffs {
+	v.countMu.Lock()
+	defer v.countMu.Unlock()
+	return v.handoffs
+}
+
+func (v *Vat) handedOff(count func(*Handoffs)) {
+	v.countMu.Lock()
+	defer v.countMu.Unlock()
+	count(&v.handoffs)
+}
