@@ -57,8 +57,9 @@ type Config struct {
 	// takes the time in nanoseconds; a vat whose clock was set back has to give a greater number here.
 	Seq uint64
 
-	// OnFailed is called when a member was declared failed, OnLeave when it said goodbye, OnJoin when it
-	// appears. Each may be nil. They are called one at a time; one that blocks holds up the next, and
+	// OnFailed is called when a member was declared failed, and when a newer run of it appears before that, OnLeave
+	// when it said goodbye, OnJoin when it appears. Any member can make up the first two of any other: OnFailed
+	// is for Vat.Suspect, which has the peer prove that it lives, rather than for Vat.EndSession. Each may be nil. They are called one at a time; one that blocks holds up the next, and
 	// after 256 of those the gossip itself. They must not call Close, which waits for them.
 	OnFailed func(id transport.VatID, reason string)
 	OnJoin   func(id transport.VatID)

@@ -210,6 +210,13 @@ func (d *directory) join(a *announcement, now time.Time) (change, bool) {
 	return change{id: a.id, name: a.name, state: Alive}, news
 }
 
+// again reports whether a, which is about to join, is of a newer run of a vat that counts as Alive: whoever talks to
+// the former run talks to nobody.
+func (d *directory) again(a *announcement) bool {
+	e := d.live(a.id)
+	return e != nil && e.seq < a.seq
+}
+
 // depart records that the member called name is gone. A name that its vat has given up for another, or
 // that is gone already, is no news.
 func (d *directory) depart(name string, state State, now time.Time) (change, bool) {

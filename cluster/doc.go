@@ -13,7 +13,7 @@
 //
 // Order. OnJoin, OnFailed and OnLeave are called one at a time, on one goroutine, in the order in which
 // the directory changed; the directory has changed before the call. No two are merged: a member that fails, comes
-// back and fails again is reported each time.
+// back and fails again is reported each time. One that was started anew before anybody missed it fails and joins.
 //
 // Healing. Members that have failed, and those of Join, are asked again and again, one each PushPullInterval: a
 // cluster that was split finds together, however long that took.
@@ -31,8 +31,9 @@
 //
 // The directory is eventually consistent: two nodes may disagree for a few gossip intervals, and a live
 // member behind a bad link may be declared failed. memberlist does not authenticate obituaries: whoever takes part in
-// the gossip can have a live vat reported failed or left, until that vat refutes it. Nobody can have another's id
-// appear at addresses that its key has not signed.
+// the gossip can have a live vat reported failed or left, until that vat refutes it. So OnFailed is not to end a
+// session but to put it to the test, as Vat.Suspect does: a live peer shows itself within a round trip, and a dead
+// one costs two seconds more. Nobody can have another's id appear at addresses that its key has not signed.
 //
 // # Errors
 //

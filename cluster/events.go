@@ -59,3 +59,7 @@ func (n *Node) deliver(e event) {
 func failureReason(name string, gossip fmt.Stringer) string {
 	return fmt.Sprintf("cluster: member %s no longer answers at %s", name, gossip)
 }
+
+func restartReason(name string) string {
+	return fmt.Sprintf("cluster: member %s has been started anew", name)
+}

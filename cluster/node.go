@@ -220,10 +220,17 @@ func (n *Node) join(peer *memberlist.Node) {
 		return
 	}
 	n.mu.Lock()
+	again := n.dir.again(a)
 	c, news := n.dir.join(a, time.Now())
 	n.announceLocked()
 	n.mu.Unlock()
-	if news && c.id != n.id {
+	if c.id == n.id {
+		return
+	}
+	if again {
+		n.post(event{change: change{id: c.id, name: c.name, state: Failed}, reason: restartReason(c.name)})
+	}
+	if news || again {
 		n.post(event{change: c})
 	}
 }

@@ -255,6 +255,10 @@ func TestRestart(t *testing.T) {
 			cfg.Bind, cfg.Join, cfg.Addresses = at, []string{alice.GossipAddr()}, []string{"tcp!127.0.0.1:5000"}
 			start(t, cfg)
 			for _, w := range []*witness{alice, carol} {
+				if !c.noticed {
+					w.sees("failed " + string(bob.id))
+				}
+				w.sees("join " + string(bob.id))
 				w.until("bob at his new address", func() bool {
 					return slices.Equal(w.Addresses(bob.id), cfg.Addresses)
 				})

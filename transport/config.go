@@ -3,7 +3,6 @@ package transport
 import (
 	"fmt"
 	"log/slog"
-	"time"
 )
 
 // withDefaults checks c and returns it with its zero fields filled in. epoch is what 0 stands for.
@@ -31,5 +30,3 @@ func (c Config) withDefaults(epoch uint64) (Config, error) {
 func (c Config) hello(id VatID) Hello {
 	return Hello{ID: id, Name: c.Name, Features: c.Features, Epoch: c.Epoch}
 }
-
-func timeEpoch() uint64 { return uint64(time.Now().UnixNano()) }

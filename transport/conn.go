@@ -81,7 +81,8 @@ type Config struct {
 	Features Features
 
 	// Epoch must grow with each start of the vat; 0 means the time of the call in nanoseconds since
-	// 1970 (in memory: how often the vat of this name has been started).
+	// 1970 (in memory: how often the vat of this name has been started). See NextEpoch for a clock that may be
+	// set back.
 	Epoch uint64
 
 	// Limits on what peers may do; zero fields mean those of DefaultLimits.

@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"net"
+	"syscall"
 	"time"
 )
 
@@ -16,6 +17,7 @@ func keepAlive(conn net.Conn, every time.Duration) {
 		conn = t.NetConn()
 	}
 	tcp, ok := conn.(interface {
+		syscall.Conn
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	})
 	if !ok {
@@ -29,4 +31,7 @@ func keepAlive(conn net.Conn, every time.Duration) {
 		Interval: every,
 		Count:    keepAliveProbes,
 	})
+	if every > 0 {
+		giveUpAfter(tcp, (keepAliveProbes+1)*every)
+	}
 }

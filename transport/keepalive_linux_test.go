@@ -6,10 +6,12 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // probing is what the system was told about probes of a connection, in seconds.
-type probing struct{ on, idle, interval, count int }
+type probing struct{ on, idle, interval, count, giveUp int }
 
 func probingOf(t *testing.T, c net.Conn) (p probing) {
 	t.Helper()
@@ -22,6 +24,7 @@ func probingOf(t *testing.T, c net.Conn) (p probing) {
 		p.idle = must(syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE))
 		p.interval = must(syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL))
 		p.count = must(syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT))
+		p.giveUp = must(syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)) / 1000
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -35,14 +38,14 @@ func TestKeepAlive(t *testing.T) {
 		every time.Duration
 		want  probing
 	}{
-		{"default", 0, probing{1, 15, 15, 3}},
-		{"configured", 40 * time.Second, probing{1, 40, 40, 3}},
+		{"default", 0, probing{1, 15, 15, 3, 60}},
+		{"configured", 40 * time.Second, probing{1, 40, 40, 3, 160}},
 		{"off", -1, probing{on: 0}},
 	}
 	check := func(t *testing.T, what string, c net.Conn, want probing) {
 		got := probingOf(t, c)
 		if want.on == 0 {
-			got = probing{on: got.on} // the rest is the system's
+			got = probing{on: got.on, giveUp: got.giveUp} // the rest is the system's
 		}
 		if got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)

@@ -39,8 +39,9 @@ type Limits struct {
 
 	// KeepAlive is how long a connection of TCP may be silent before the system asks the other end whether
 	// it is still there, and then how long each of three probes may stay unanswered before the connection
-	// is broken: a peer whose machine is gone is found out after four times KeepAlive. Negative: never
-	// asked.
+	// is broken: a peer whose machine is gone is found out after four times KeepAlive. On Linux so is one that
+	// does not take what was sent to it for that long, be it for its network or for not reading. Negative:
+	// never asked.
 	KeepAlive time.Duration
 }
 

@@ -24,6 +24,8 @@ type sessionActor struct {
 	link    *link
 	unread  unread
 	redials int
+	heard   uint64                 // messages of the peer's
+	probing bool                   // see suspect.go
 	again   bool                   // the peer was at rest as we were not, and has been dialed again
 	idle    *time.Timer            // while at rest
 	rest    int                    // counts the times of rest
@@ -32,7 +34,7 @@ type sessionActor struct {
 
 // A connection that a peer with a lower id hangs up on is made again this often, after these times.
 const (
-	maxRedials  = 3
+	maxRedials  = 6                     // 3 s in all: longer than it takes the peer to find that an old session is dead, see accepted
 	redialAfter = 25 * time.Millisecond // doubles
 )
 
@@ -88,6 +90,12 @@ func (a *sessionActor) turn(m any) {
 	case *rested:
 		a.idled(m)
 		return
+	case *suspected:
+		a.probe(m)
+		return
+	case *verdict:
+		a.judge(m)
+		return
 	case *dialFailed:
 		if s.hello.Load() == nil {
 			a.close(m.err, nil)
@@ -108,6 +116,7 @@ func (a *sessionActor) turn(m any) {
 			return // of a connection that was given up
 		}
 		s.confirmed.Store(true)
+		a.heard++
 		a.tap(false, m.msg)
 		a.attempt(func() error { return a.frame(m.msg) })
 		return

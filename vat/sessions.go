@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"context"
 	"errors"
 	"net"
 	"slices"
@@ -123,17 +124,7 @@ func (v *Vat) dial(s *session) {
 		case <-ctx.Done():
 		}
 	}
-	v.mu.Lock()
-	addrs := slices.Clone(s.addrs)
-	v.mu.Unlock()
-	if v.directory != nil {
-		addrs = append(v.directory.Addresses(s.peer), addrs...)
-	}
-	if len(addrs) == 0 {
-		s.tell(&dialFailed{disconnected("no address of %s is known", s.peer.Short())})
-		return
-	}
-	conn, err := v.network.Dial(ctx, s.peer, addrs)
+	conn, err := v.reach(ctx, s)
 	if err = v.inTime(ctx, err); err != nil {
 		s.tell(&dialFailed{disconnected("cannot reach %s: %v", s.peer.Short(), err)})
 		return
@@ -143,6 +134,44 @@ func (v *Vat) dial(s *session) {
 		return
 	}
 	s.wake()
+}
+
+// reach dials the peer of s wherever it may be, and looks again where that fails: it may just have moved.
+func (v *Vat) reach(ctx context.Context, s *session) (transport.Conn, error) {
+	var tried []string
+	var failures []error
+	for ctx.Err() == nil {
+		addrs := v.untried(s, tried)
+		if len(addrs) == 0 {
+			break
+		}
+		conn, err := v.network.Dial(ctx, s.peer, addrs)
+		if err == nil {
+			return conn, nil
+		}
+		tried, failures = append(tried, addrs...), append(failures, err)
+	}
+	if len(tried) == 0 {
+		return nil, errors.Join(errors.New("no address is known"), ctx.Err())
+	}
+	return nil, errors.Join(failures...)
+}
+
+// untried is where the peer of s may be besides tried: what the directory says comes first, for it is the newest.
+func (v *Vat) untried(s *session, tried []string) (addrs []string) {
+	var known []string
+	if v.directory != nil {
+		known = v.directory.Addresses(s.peer)
+	}
+	v.mu.Lock()
+	known = append(known, s.addrs...)
+	v.mu.Unlock()
+	for _, addr := range known {
+		if !slices.Contains(tried, addr) && !slices.Contains(addrs, addr) {
+			addrs = append(addrs, addr)
+		}
+	}
+	return addrs
 }
 
 // redial dials again after a while, unless the session has a connection by then.
@@ -184,7 +213,9 @@ func (v *Vat) serve() {
 // Where both vats dialed at once, the connection of the one with the lower id is kept by both: the lower one
 // refuses the other's; the higher one moves its session over, and sends again what it had sent, for the
 // lower one has read none of it. Where the session is not one that we dialed, or the peer is another run of
-// its vat, a connection means that the peer has lost the session: it is over for us too.
+// its vat, a connection means that the peer has lost the session: it is over for us too. A lower one that has heard
+// from the peer on its own connection cannot tell one made at once with it from one made since: it refuses, and asks
+// for a sign of life, and the peer tries again meanwhile.
 func (v *Vat) accepted(conn transport.Conn) {
 	peer := conn.Peer()
 	v.mu.Lock()
@@ -200,6 +231,9 @@ func (v *Vat) accepted(conn transport.Conn) {
 		case sameRun && s.dialed && v.ID() < peer.ID:
 			v.mu.Unlock()
 			conn.Close()
+			if s.confirmed.Load() {
+				s.tell(&suspected{peer.ID.Short() + " has connected anew"})
+			}
 			return
 		case !sameRun || !s.dialed || s.confirmed.Load():
 			s.tell(&endSession{disconnected("%s has started a new session", peer.ID.Short())})

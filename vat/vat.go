@@ -233,7 +233,7 @@ func (v *Vat) expire(p *provisionRef, ref *answerRef) {
 }
 
 // EndSession ends the session with peer, if there is one: what is under way fails with disconnected, and with
-// reason. For news from outside, such as a failure that memberlist has found.
+// reason. For what is certain; news that may be false, such as a failure that memberlist has found, are for Suspect.
 func (v *Vat) EndSession(peer transport.VatID, reason string) {
 	v.mu.Lock()
 	s := v.sessions[peer]

@@ -60,9 +60,9 @@ func startNode(ctx context.Context, name, keyFile string, serve func(*vat.Vat) (
 	defer close(made)
 	n.member, err = cluster.Start(ctx, cluster.Config{
 		ID: key.ID(), Name: name, Addresses: network.Addrs(), Join: join, Sign: key.Sign,
-		OnFailed: func(id transport.VatID, reason string) { // calls to a vat that failed end at once
+		OnFailed: func(id transport.VatID, reason string) { // unless it shows itself now, calls to it end
 			if <-made; n.vat != nil {
-				n.vat.EndSession(id, reason)
+				n.vat.Suspect(id, reason)
 			}
 		},
 	})

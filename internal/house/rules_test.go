@@ -76,6 +76,7 @@ var mayTouch = map[string][]string{
 	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
 	"sessions.go":      {"actor", "net", "time", "goroutine"},
 	"spawn.go":         {"goroutine"}, // what a vat does when it fails
+	"suspect.go":       {"time"},      // the time for a sign of life
 	"tree.go":          {"goroutine"}, // waits for the turn that answers
 	"twoparty.go":      {"net", "time", "goroutine"},
 	"vat.go":           {"actor", "time", "chance", "goroutine"},

@@ -1,0 +1,60 @@
+package vat
+
+import (
+	"time"
+
+	"github.com/vatwork/vatwork/transport"
+)
+
+// A session that is said to be dead is not believed to be: it has to show. A question is put to the peer, and if
+// nothing at all has come from it within Limits.Probe, the session ends. Any message counts as a sign of life,
+// whatever it answers: a peer with a long queue is alive too.
+
+// Suspect has the session with peer, if there is an open one, end with reason unless the peer gives a sign of life
+// within Limits.Probe. It does not wait for that. For news that may be false or late: that memberlist no longer
+// reaches a member, which every member can claim of every other, or that a vat has been started anew.
+func (v *Vat) Suspect(peer transport.VatID, reason string) {
+	v.mu.Lock()
+	s := v.sessions[peer]
+	v.mu.Unlock()
+	if s != nil {
+		s.tell(&suspected{reason})
+	}
+}
+
+type (
+	suspected struct{ reason string }
+	// verdict is due when the time for a sign of life is over: heard is how many messages had come before.
+	verdict struct {
+		reason string
+		heard  uint64
+	}
+)
+
+// probe asks for a sign of life.
+func (a *sessionActor) probe(m *suspected) {
+	s := a.s
+	if a.probing || s.hello.Load() == nil {
+		return
+	}
+	a.probing = true
+	a.attempt(func() error {
+		q := newQuestionRef(s, 1)
+		c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
+		s.sendBootstrap(&askBootstrap{q, ref})
+		s.emit(do(func() { s.vat.later(c.Release) }))
+		return nil
+	})
+	late := &verdict{m.reason, a.heard}
+	time.AfterFunc(s.vat.limits.Probe, func() { s.tell(late) })
+}
+
+func (a *sessionActor) judge(m *verdict) {
+	a.probing = false
+	if a.heard != m.heard || a.s.hello.Load() == nil {
+		return
+	}
+	a.s.vat.exceeded("Probe")
+	why := disconnected("%s, and %s gave no sign of life within %v: Limits.Probe", m.reason, a.s.peer.Short(), a.s.vat.limits.Probe)
+	a.close(why, why)
+}
