@@ -52,6 +52,10 @@ type Network interface {
 	// LocalID is the vat for whom this network speaks.
 	LocalID() VatID
 
+	// Sign signs message as that vat: for contacts that are forwarded. It is nil where the vat has no key.
+	// See [Identity.Sign] for how a message has to begin.
+	Sign(message []byte) []byte
+
 	// Dial connects to peer, trying addrs in order. It fails with errors.Join of the tries, each naming
 	// its address; a try that reached another vat is a *WrongVatError. A peer that Config.Admit is against is
 	// not dialed: *RefusedError. It is bounded by ctx, and each try by Limits.HandshakeTimeout and by an equal

@@ -29,9 +29,11 @@ const (
 	FeatureHandoff Features = 1 << Feature_handoff
 	// FeatureKeptResults is Call.sendResultsTo.thirdParty with kept results, and early returns.
 	FeatureKeptResults Features = 1 << Feature_keptResults
+	// FeatureForwardedContacts is ToContact and ToComplete with forwards: see Introduced.
+	FeatureForwardedContacts Features = 1 << Feature_forwardedContacts
 
 	// AllFeatures is everything this version knows.
-	AllFeatures = FeatureHandoff | FeatureKeptResults
+	AllFeatures = FeatureHandoff | FeatureKeptResults | FeatureForwardedContacts
 )
 
 // Has reports whether every feature of x is in f.

@@ -97,8 +97,9 @@ type memNetwork struct {
 	done   chan struct{} // closed with memory.mu held
 }
 
-func (n *memNetwork) LocalID() VatID  { return n.local.ID }
-func (n *memNetwork) Addrs() []string { return []string{memAddr(n.local.ID)} }
+func (n *memNetwork) LocalID() VatID     { return n.local.ID }
+func (n *memNetwork) Sign([]byte) []byte { return nil }
+func (n *memNetwork) Addrs() []string    { return []string{memAddr(n.local.ID)} }
 
 // Dial blocks in no other place than Admit, its own and the peer's, whose refusal is an error of Dial here. It fails
 // where nobody listens, and where too many connections wait for the peer's Accept.

@@ -25,6 +25,8 @@ type layer interface {
 	// proves the peer to have, "" for none. want is the vat that was dialed, "" where we were. It gives up
 	// when ctx is done; the caller closes the socket on an error.
 	secure(ctx context.Context, sock socket, want VatID) (stream, VatID, error)
+	// sign is Network.Sign.
+	sign(message []byte) []byte
 }
 
 // socketNetwork is a Network over TCP and Unix sockets: it listens on one of either, and dials both. While it is
@@ -65,7 +67,8 @@ func startSockets(addr string, local Hello, cfg Config, l layer, checkListen fun
 	return n, nil
 }
 
-func (n *socketNetwork) LocalID() VatID { return n.local.ID }
+func (n *socketNetwork) LocalID() VatID             { return n.local.ID }
+func (n *socketNetwork) Sign(message []byte) []byte { return n.layer.sign(message) }
 
 func (n *socketNetwork) Dial(ctx context.Context, peer VatID, addrs []string) (Conn, error) {
 	if peer == n.local.ID {

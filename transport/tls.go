@@ -83,6 +83,8 @@ func (l tlsLayer) secure(ctx context.Context, sock socket, want VatID) (stream, 
 	return conn, proven, nil
 }
 
+func (l tlsLayer) sign(message []byte) []byte { return l.id.Sign(message) }
+
 // errTruncated is not io.ErrUnexpectedEOF itself, because crypto/tls makes an io.EOF of that.
 var errTruncated = fmt.Errorf("transport: the connection ended without TLS's goodbye: %w", io.ErrUnexpectedEOF)
 

@@ -126,3 +126,13 @@ func checkPlainName(name string) error {
 	}
 	return nil
 }
+
+// appendTo adds id as signatures cover it: a byte for its kind (0: key, 1: plain), one for its length, and the key or
+// the name.
+func (id VatID) appendTo(b []byte) []byte {
+	if key, ok := id.PublicKey(); ok {
+		return append(append(b, 0, byte(len(key))), key...)
+	}
+	name := strings.TrimPrefix(string(id), plainPrefix)
+	return append(append(b, 1, byte(len(name))), name...)
+}

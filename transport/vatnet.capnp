@@ -45,7 +45,9 @@ enum Feature {
   handoff @0;
   # Provide, Accept and Disembargo.context.accept, as rpc.capnp has them.
   keptResults @1;
-  # Call.sendResultsTo.thirdParty with RecipientOfResults, and early returns.
+  # Call.sendResultsTo.thirdParty with kept results (ToAwait.results), and early returns.
+  forwardedContacts @2;
+  # ToContact and ToComplete with forwards: as who is handed them, and as the host that checks them.
 }
 
 const abortIdle :Text = "idle";
@@ -63,6 +65,29 @@ struct ToContact {
   # the recipient then asks its own.
   nonce @2 :Data;
   # 16 random bytes that name the introduction.
+  mayForward @3 :Bool;
+  # The host has the feature forwardedContacts, so the recipient may pass this on as it is, with one more
+  # Forward, to a peer that has it too. Where it is false, he accepts, and provides anew.
+  introducer @4 :VatId;
+  # Forwarded: who made the introduction. Null where it is the vat at the other end of the connection.
+  recipient @5 :VatId;
+  # Forwarded: to whom the introduction was made, the first of those who passed it on. Else null.
+  forwards @6 :List(Forward);
+  # Forwarded: who passed it on to whom, oldest first, at most 8. The last is from the vat at the other end of the
+  # connection to the vat at this end.
+}
+
+struct Forward {
+  # One vat has passed a contact on to another: the recipient of the introduction, or of the Forward before this one.
+  to @0 :VatId;
+  # To whom. It may accept then, and forward in its turn.
+  signature @1 :Data;
+  # By whoever passes it on: Ed25519, 64 bytes, over the concatenation of
+  #   the 27 ASCII bytes "vatwork/1 forwarded contact",
+  #   the host, the introducer: each as one byte (0: key, 1: plain name), one byte of length, and the key or name,
+  #   the nonce: 16 bytes,
+  #   who passes it on, and to: each as above.
+  # Empty where the ids are plain: a plain vat has no key. Ids of one contact are all keys or all plain.
 }
 
 struct ToAwait {
@@ -86,8 +111,13 @@ struct KeptResult {
 struct ToComplete {
   # ThirdPartyCompletion: what the recipient tells the provider, in an Accept.
   introducer @0 :VatId;
-  # Who made the introduction. Nonces are unique for each introducer and recipient only.
+  # Who made the introduction. Nonces are unique for each introducer only.
   nonce @1 :Data;
+  # As in the ToContact.
+  recipient @2 :VatId;
+  # Forwarded: as in the ToContact. Else null.
+  forwards @3 :List(Forward);
+  # Forwarded: as in the ToContact. The last is to the vat that sends this.
 }
 
 interface Watched {

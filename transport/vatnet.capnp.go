@@ -288,8 +288,9 @@ const Feature_TypeID = 0xbd91cf89b0c1be08
 
 // Values of Feature.
 const (
-	Feature_handoff     Feature = 0
-	Feature_keptResults Feature = 1
+	Feature_handoff           Feature = 0
+	Feature_keptResults       Feature = 1
+	Feature_forwardedContacts Feature = 2
 )
 
 // String returns the enum's constant name.
@@ -299,6 +300,8 @@ func (c Feature) String() string {
 		return "handoff"
 	case Feature_keptResults:
 		return "keptResults"
+	case Feature_forwardedContacts:
+		return "forwardedContacts"
 
 	default:
 		return ""
@@ -313,6 +316,8 @@ func FeatureFromString(c string) Feature {
 		return Feature_handoff
 	case "keptResults":
 		return Feature_keptResults
+	case "forwardedContacts":
+		return Feature_forwardedContacts
 
 	default:
 		return 0
@@ -331,12 +336,12 @@ type ToContact capnp.Struct
 const ToContact_TypeID = 0xd62abd237d859a2b
 
 func NewToContact(s *capnp.Segment) (ToContact, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 6})
 	return ToContact(st), err
 }
 
 func NewRootToContact(s *capnp.Segment) (ToContact, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 6})
 	return ToContact(st), err
 }
 
@@ -432,12 +437,92 @@ func (s ToContact) SetNonce(v []byte) error {
 	return capnp.Struct(s).SetData(2, v)
 }
 
+func (s ToContact) MayForward() bool {
+	return capnp.Struct(s).Bit(0)
+}
+
+func (s ToContact) SetMayForward(v bool) {
+	capnp.Struct(s).SetBit(0, v)
+}
+
+func (s ToContact) Introducer() (VatId, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return VatId(p.Struct()), err
+}
+
+func (s ToContact) HasIntroducer() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s ToContact) SetIntroducer(v VatId) error {
+	return capnp.Struct(s).SetPtr(3, capnp.Struct(v).ToPtr())
+}
+
+// NewIntroducer sets the introducer field to a newly
+// allocated VatId struct, preferring placement in s's segment.
+func (s ToContact) NewIntroducer() (VatId, error) {
+	ss, err := NewVatId(capnp.Struct(s).Segment())
+	if err != nil {
+		return VatId{}, err
+	}
+	err = capnp.Struct(s).SetPtr(3, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s ToContact) Recipient() (VatId, error) {
+	p, err := capnp.Struct(s).Ptr(4)
+	return VatId(p.Struct()), err
+}
+
+func (s ToContact) HasRecipient() bool {
+	return capnp.Struct(s).HasPtr(4)
+}
+
+func (s ToContact) SetRecipient(v VatId) error {
+	return capnp.Struct(s).SetPtr(4, capnp.Struct(v).ToPtr())
+}
+
+// NewRecipient sets the recipient field to a newly
+// allocated VatId struct, preferring placement in s's segment.
+func (s ToContact) NewRecipient() (VatId, error) {
+	ss, err := NewVatId(capnp.Struct(s).Segment())
+	if err != nil {
+		return VatId{}, err
+	}
+	err = capnp.Struct(s).SetPtr(4, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s ToContact) Forwards() (Forward_List, error) {
+	p, err := capnp.Struct(s).Ptr(5)
+	return Forward_List(p.List()), err
+}
+
+func (s ToContact) HasForwards() bool {
+	return capnp.Struct(s).HasPtr(5)
+}
+
+func (s ToContact) SetForwards(v Forward_List) error {
+	return capnp.Struct(s).SetPtr(5, v.ToPtr())
+}
+
+// NewForwards sets the forwards field to a newly
+// allocated Forward_List, preferring placement in s's segment.
+func (s ToContact) NewForwards(n int32) (Forward_List, error) {
+	l, err := NewForward_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Forward_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(5, l.ToPtr())
+	return l, err
+}
+
 // ToContact_List is a list of ToContact.
 type ToContact_List = capnp.StructList[ToContact]
 
 // NewToContact creates a new list of ToContact.
 func NewToContact_List(s *capnp.Segment, sz int32) (ToContact_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 6}, sz)
 	return capnp.StructList[ToContact](l), err
 }
 
@@ -449,6 +534,116 @@ func (f ToContact_Future) Struct() (ToContact, error) {
 	return ToContact(p.Struct()), err
 }
 func (p ToContact_Future) Host() VatId_Future {
+	return VatId_Future{Future: p.Future.Field(0, nil)}
+}
+func (p ToContact_Future) Introducer() VatId_Future {
+	return VatId_Future{Future: p.Future.Field(3, nil)}
+}
+func (p ToContact_Future) Recipient() VatId_Future {
+	return VatId_Future{Future: p.Future.Field(4, nil)}
+}
+
+type Forward capnp.Struct
+
+// Forward_TypeID is the unique identifier for the type Forward.
+const Forward_TypeID = 0x9f6b5cb2c7107187
+
+func NewForward(s *capnp.Segment) (Forward, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return Forward(st), err
+}
+
+func NewRootForward(s *capnp.Segment) (Forward, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	return Forward(st), err
+}
+
+func ReadRootForward(msg *capnp.Message) (Forward, error) {
+	root, err := msg.Root()
+	return Forward(root.Struct()), err
+}
+
+func (s Forward) String() string {
+	str, _ := text.Marshal(0x9f6b5cb2c7107187, capnp.Struct(s))
+	return str
+}
+
+func (s Forward) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Forward) DecodeFromPtr(p capnp.Ptr) Forward {
+	return Forward(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Forward) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Forward) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Forward) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Forward) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Forward) To() (VatId, error) {
+	p, err := capnp.Struct(s).Ptr(0)
+	return VatId(p.Struct()), err
+}
+
+func (s Forward) HasTo() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Forward) SetTo(v VatId) error {
+	return capnp.Struct(s).SetPtr(0, capnp.Struct(v).ToPtr())
+}
+
+// NewTo sets the to field to a newly
+// allocated VatId struct, preferring placement in s's segment.
+func (s Forward) NewTo() (VatId, error) {
+	ss, err := NewVatId(capnp.Struct(s).Segment())
+	if err != nil {
+		return VatId{}, err
+	}
+	err = capnp.Struct(s).SetPtr(0, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s Forward) Signature() ([]byte, error) {
+	p, err := capnp.Struct(s).Ptr(1)
+	return []byte(p.Data()), err
+}
+
+func (s Forward) HasSignature() bool {
+	return capnp.Struct(s).HasPtr(1)
+}
+
+func (s Forward) SetSignature(v []byte) error {
+	return capnp.Struct(s).SetData(1, v)
+}
+
+// Forward_List is a list of Forward.
+type Forward_List = capnp.StructList[Forward]
+
+// NewForward creates a new list of Forward.
+func NewForward_List(s *capnp.Segment, sz int32) (Forward_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	return capnp.StructList[Forward](l), err
+}
+
+// Forward_Future is a wrapper for a Forward promised by a client call.
+type Forward_Future struct{ *capnp.Future }
+
+func (f Forward_Future) Struct() (Forward, error) {
+	p, err := f.Future.Ptr()
+	return Forward(p.Struct()), err
+}
+func (p Forward_Future) To() VatId_Future {
 	return VatId_Future{Future: p.Future.Field(0, nil)}
 }
 
@@ -686,12 +881,12 @@ type ToComplete capnp.Struct
 const ToComplete_TypeID = 0xce59aae1f96e463f
 
 func NewToComplete(s *capnp.Segment) (ToComplete, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return ToComplete(st), err
 }
 
 func NewRootToComplete(s *capnp.Segment) (ToComplete, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return ToComplete(st), err
 }
 
@@ -764,12 +959,60 @@ func (s ToComplete) SetNonce(v []byte) error {
 	return capnp.Struct(s).SetData(1, v)
 }
 
+func (s ToComplete) Recipient() (VatId, error) {
+	p, err := capnp.Struct(s).Ptr(2)
+	return VatId(p.Struct()), err
+}
+
+func (s ToComplete) HasRecipient() bool {
+	return capnp.Struct(s).HasPtr(2)
+}
+
+func (s ToComplete) SetRecipient(v VatId) error {
+	return capnp.Struct(s).SetPtr(2, capnp.Struct(v).ToPtr())
+}
+
+// NewRecipient sets the recipient field to a newly
+// allocated VatId struct, preferring placement in s's segment.
+func (s ToComplete) NewRecipient() (VatId, error) {
+	ss, err := NewVatId(capnp.Struct(s).Segment())
+	if err != nil {
+		return VatId{}, err
+	}
+	err = capnp.Struct(s).SetPtr(2, capnp.Struct(ss).ToPtr())
+	return ss, err
+}
+
+func (s ToComplete) Forwards() (Forward_List, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return Forward_List(p.List()), err
+}
+
+func (s ToComplete) HasForwards() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s ToComplete) SetForwards(v Forward_List) error {
+	return capnp.Struct(s).SetPtr(3, v.ToPtr())
+}
+
+// NewForwards sets the forwards field to a newly
+// allocated Forward_List, preferring placement in s's segment.
+func (s ToComplete) NewForwards(n int32) (Forward_List, error) {
+	l, err := NewForward_List(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return Forward_List{}, err
+	}
+	err = capnp.Struct(s).SetPtr(3, l.ToPtr())
+	return l, err
+}
+
 // ToComplete_List is a list of ToComplete.
 type ToComplete_List = capnp.StructList[ToComplete]
 
 // NewToComplete creates a new list of ToComplete.
 func NewToComplete_List(s *capnp.Segment, sz int32) (ToComplete_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 2}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4}, sz)
 	return capnp.StructList[ToComplete](l), err
 }
 
@@ -782,6 +1025,9 @@ func (f ToComplete_Future) Struct() (ToComplete, error) {
 }
 func (p ToComplete_Future) Introducer() VatId_Future {
 	return VatId_Future{Future: p.Future.Field(0, nil)}
+}
+func (p ToComplete_Future) Recipient() VatId_Future {
+	return VatId_Future{Future: p.Future.Field(2, nil)}
 }
 
 type Watched capnp.Client
@@ -1075,72 +1321,86 @@ func (f Watched_untilBroken_Results_Future) Struct() (Watched_untilBroken_Result
 	return Watched_untilBroken_Results(p.Struct()), err
 }
 
-const schema_d1b6a2c5f0e34a97 = "x\xda\x8cT]h\x1cU\x14\xfe\xce\xbd\xb3\x9d\x04\xb2" +
-	"\xd9\x8c\xb3E\xc5\x9fP\xcd\x83F\xadMj0\x0a\x92" +
-	"4mb\x12[\xd8\x9b\x86VE\x8b\x93\x9d\x1bv\xc9" +
-	"df;{\xd3\xbeX\xe2\x83\xd5\x88\x16\x1bhP\x83" +
-	"}\xa8P\xa5\x81R\x1fj\xc1B\x85\x06\xd4\x97V[" +
-	"\xf0\x07|S\xc1\x17A\xec\x9b\x82x\xe5\xce\xfed\xbb" +
-	"\x89\xb4ow\x0f\xdf\x9c\xef\xfb\xce\xf9\xcen\xebb\x83" +
-	"VO\xfa\xcd\x14\x98\x18Lm\xd2-':\x0e\xe4\xd4" +
-	"\x1b'\xe1l&\xc0\xb2\x81\xedg\xd8\x10\xc1\xd2-_" +
-	"\\\xfe\xf4\xado\x17/\xc1I3\xfd\xde\xf8\xaf\x7f~" +
-	"\xf9\xd1\x85\xeb\x00\xb9\x8bl\xc5\xfd\x80\xd9\x80\xbb\xc4\x9e" +
-	"\x04\xe9O\xfa\xac\x83?\xae\xde\xb8\x0c'\xcdo\x02\x9e" +
-	"d+\xee\xe9\x04x\x8a=\xeb^5/}\xe1\x9f\xc5" +
-	"\x03\xbfw,}\xdd\xc0\xf7\x19\x1b7|\x03#\xe1\xdf" +
-	"?\xaf\xbc\xf0\x0d\x9c4\xad\xb5IU\xbf_u\xcf$" +
-	"\xaf\xd3\xec0H\x7fw\xed\xd4\xc8,\x9d\xbd\x06\x91\xa6" +
-	"\x06\xf00\xd9\x0cpS|\xd9Ms\x83n\xe5\x06\xfd" +
-	"\xc8\xf2\xd1#\x0f^\xea\xfe\xa1\xa9s\x82\x90\xfc\xa2;" +
-	"\x9b\xbc\x8a\xfc\x1cH\xbf}\xe5\xab}\xee=#\xbf\xc0" +
-	"I[7\x99\xd9l]t\xef3z\xf7\xdeeq\xda" +
-	"\xdbe1\x02t\xfb\xbd?]9x\xf6\xf9\xdf\x8c\x10" +
-	"\xde\xac\xfank\xd9\xddb\xd9\xee\x16\xabs\xfb\xb0\xd5" +
-	"I \xfd\xf1\xc2\xfdm\xe7\xa7\xf6\xfc\xb1\x91\xc9\x97S" +
-	"\xab\xaeL\x99\x97\x972\xb2G\xad.\xe7\xb5w\xcf\xff" +
-	"\xb5\x91\xec\xab\xa9\x15\xf7\xfb\x04{=u\x0e\xfd\xfa\x90" +
-	"\xa7B\xa9\xb6\xe67y\xa5\xb0\xf4\xf4~O\xe5\x0b\xd2" +
-	"\xdf:\x17\xaab0\x14G32\xec\xcay\xb17[" +
-	"F\x0d\x98\xe0F\xa4\x97Qs\xb1\xcc\x11\x89\x16b\x80" +
-	"\xe3\x0c\x01DN\xeb\x140_\xf0B?\x9a\x9e\xd63" +
-	"\xb2\xa4&dy\x0ev\xa0\xcau&\xaa1e\x0c\x95" +
-	"\xe9`\xf1\x14P\x0f\x14\xd56\xed8S`N\xab\xad" +
-	"kj`\xcf\xc8p\x90rD\xf5f\xd6\xff\xca6\xc4" +
-	"\x81*\x03u,K\xb0\x93\xd1\xceh\xb6\x14H%\x91" +
-	"\xa8\xe7\x16`\x11\xe0<\xfc\" \x1e\xe2$\x9e`\xe4" +
-	"\x10e\xc9\x14{z\x01\xf1('\xd1\xcfH\x17C\x15" +
-	"G\xfe\\\x1e\\\xc6\xd4\xb1\x96%\x10u\x80:\xc3(" +
-	"\xccKJ\x83Q\x1a\xd4dw\x9f\xa7\xf8\x98_%l" +
-	"\xd3\xba\xc28\x04\x88.Nb\x1b\xa34\xfd\xab+\x94" +
-	"\x8f\xf5\xae\xe9\x98\x97~o__\xcfS\xb5\xae\x9d\xa5" +
-	"\xc0+\x86\xd4\x06Fm\xeb8&\xa3\x9d\x03Q\xa8\xbc" +
-	"\xbc2<muc\xc3\xdd\x80\x18\xe4$v7\x18\x1b" +
-	"\x9b\x00\xc4('\xe13r\x18\xcb&K\xf4\x0c\xf5K" +
-	"\x9cD\x81Q\xa6\x10\x95\xd5z\x97\xda\xf3\xfdX\x96\xcb" +
-	"\x12T\xa6vP\x8eS\"\xa7\xfd\x16\x03\xf0\xa6\xa2\x81" +
-	"X\x8d\xf9\x81\xc9L\xd5\x00\x1c\xea\xce\x14\xfd@6a" +
-	"Ge\xc0\x83(I\x061}\xe3\xd8\xe3w\xde\xf1\xca" +
-	"\xe7\xab\x10\x16\xa3\x1dY\xaa|8\xa1\xf7\x17c9*" +
-	"\x83\x00\x14\x01\"[\xb7{d\x1c\x10\xafr\x12\x0b\x0d" +
-	"v\x8f\x9a\xe2\xeb\x9c\xc4\xf1\x06\xbb\xc7\x8c\xdd\x05N\xe2" +
-	"\x04#\xe2Y\xe2\x80\xb3\xf8\x00 \xde\xe1$\xdeg\xe4" +
-	"X\x94%\x0bp\x96\xcc\x04\x8fs\x12\x1f2\xd2\xa58" +
-	"RQ>\x0a\x00\x90\x0dF6HOK\xcf\x9cC\xd9" +
-	"\xd4Z\xc1\xa8\x15\xd4)KQ\xbeP\xfbe\x1f\xf26" +
-	"\x18f&\xf4f\xe5\xbamVr\xfa\\\xf5x\x02\xd5" +
-	"\x9c\xd3\xeejj\x06\x1b\xfc=c\xac\xf4s\x12\xbb\x18" +
-	"eJ\x9e*\xd4vc\xdf\xc6n&\xa3\x1d\x99\xc3^" +
-	"\xb196&!\xbb8\x89\\\x03\xcf\x9e\xdejl&" +
-	"\x1b\xe6(L\x8ewWb\xa3c\x99/\x96\x8a2\x04" +
-	"\xa9[\xdd\xc8|\\\xb9\xd1\x9a\xd6\x8e\xb5\x7f9\x90)" +
-	"\xfe\x17\x00\x00\xff\xff\x9f,\xa9\x05"
+const schema_d1b6a2c5f0e34a97 = "x\xda\xac\x95m\x88TU\x18\xc7\x9f\xff9w\xe6\x8e" +
+	"\xb0\xe3\xcc\xe9\x8eD\xa5-\x95Ane\xbe$X " +
+	"\xea\xean\xab\xb5\xb4GE+R\xbc;\xf7\xd8^\xf6" +
+	"\xee\xbd\xe3\x9d;Z\x90\xd8\x87,\xa3D\x0d\xa5\x90$" +
+	"\x0c,Z\x90$LR2\xd8\x05\xf3\x8b\x94\x82VD" +
+	"\xd1\xfb\x0b\xf4\x82~+\x88n\x9c;\xaf;\xbb\xd5\x97" +
+	"\xbe\xdd9<\xe7<\xcf\xf3\xfb\xff\x9fg\xe6\x8d\xb1e" +
+	"\xc6\xfc\xec\x97)bre*\x1dg\x0e\xe47\x0dD" +
+	"\xcf\x1c&1\x03D\x86I\xb4\xf02\xeb\x06\x19\xf1\xb3" +
+	"[\xf3\xe7\xde~t\xf8U\x12Y\xc4/\xad\xfe\xf6\xca" +
+	"\xd9\xd7N^\xa4\x143\x89\xac3l\xd4:\x9b|\x8d" +
+	"\xb1\xed\x848\xf3\xfe\xd8\xf1\xe7>\xda\x7f\x86D\x965" +
+	"c\x09\xd6M|\xd4\x9a\xc3u\xe0\xad\xfcAB\xfc\xc6" +
+	"\"c\xeb'\xe3W\xc7Hd\xf9\x84\xc0\x1e>j\xf5" +
+	"'\x81\xab\xf8}VE\x7f\xc5'\xff\xdc\xbf\xe9\xe7\xfc" +
+	"\xc1s-\xb5m\xe4\xabumK{\xfd?\xbe\x1e}" +
+	"\xf8\xc3\xb6\xda\x8c\xea\xfdqK&/\xf5\xf3\x1f\x09\xf1" +
+	"\xa5\x0bGzGp\xec\x02\xc9,Z\x82{`2\"" +
+	"k\x89q\xc8\xeaI\xee-7t'\xb7\x1f\xda\xb5\xe3" +
+	"\x963]\x1f\xb7E\xa7\xd2:\xe4\xb0q\xda:\x9a\xd4" +
+	"q\xc4\xd8\x0bB\xfc\xfc\xf9\x0f\xd6[7\xf4~C\"" +
+	"kLhgc\xfa\xb4\xa5\xf4\x9d\xb5\x9b\xd3\x1ck\xbd" +
+	"4\x03Q<}\xe6g\xe7\xb7\x1e{\xe8\x07\xfd8o" +
+	"gj\xa7\x0fYn\xda\xb4\xdct\xe7\xc2=\xe9N\xfd" +
+	"\xfc\xeb\xbbo\xec81\xd8\xff\xdbT\x12\x1c5\xc7\xad" +
+	"c\xa6\xfez\xd3\xd4\x85\xf7\x19\xb3\xc5S{O\xfc\xde" +
+	"\x16\x9b\x80\x98\x91\x19\xb5fe\xf4\xd7u\x99\xb7hq" +
+	"\xbc\xcd\x8e|\x15\xcd-\xa6\xed\x92_\xbaw\x83\x1d\x15" +
+	"\x87\x943\xb7\xe2G\xae\xd7\x1d\x06\xc3\xca\x9f=`\x87" +
+	"\xf6H\x99\xea\x81I\\o\x10\xe6\xb6\xdb\xa13\x00\xc8" +
+	"\x0c7\x88\x0c\x10\x899\xd7\x13\xc9\xd9\x1cr\x1e\x83\x00" +
+	"\x0a\xd0\x87w\xae!\x92wp\xc8\xc5\x0c<\x0a\x90o" +
+	"\xaa@@\x9e\x10\x97\xdd\xc7|;\xaa\x84\x04\x85,1" +
+	"d\x09\x8d\xb2PM\xa7\xec\\T\x09\x95N\xd7\x01F" +
+	"$fu\xeb\xdbb\xc6 \x11\x98\x10/\x12\xed\x1c\xb2" +
+	"}'\xd8\xb2%\x1eV\xa5h\x8d*W\xc8\xf4\xa2r" +
+	"\xbc%\x08u\xa1\x0a\xce\x8a\xc0\x8f\xecb\x84r\xdb\xe3" +
+	"\x1b\xec(\xa7\x9b\xd6\x8f\x1b<E\xd4\x18\x04\xd4]'" +
+	"\xc4 11\xcd\x8c\xeb\\\xc8\x1cV\xfe2\x0c\xa0Y" +
+	"\xa9\xf1\x8f\x00u1^T&j\xc4\xb2$v]\xb0" +
+	"\"\x18)y*R\xa4s\xe7\x1b\x1c\xedG\x88\xe4f" +
+	"\x0e\xe9\xb5pt\x17\x10I\x87C\x96\x18\x04c\x85\x04" +
+	"\xc3\x88\x86\xebq\xc8\xc7\x19\x04\xe7\x05p\"QYM" +
+	"$#\x0e\xb9\x8f!v\xfd(\x0c\x9cJ\x91\xb8\x0a'" +
+	"\xb3\xef\xf4\x03\xbf\xd8\xa4\x1e\xaa\xa2[r\x95O\x88\xa6" +
+	"\xd0\xa9\x86\xb2LD\x98N\x18\xe0@\xbe\xb9\x1a\x08\xfa" +
+	"\xb0\x8d\xedz;\xe2\xab\xea.\xe9\x88\xe3\xaaM\xba\x9b" +
+	"6\xc9\xe2\xaf\xb8\xe6\x13\xdd\xdfm\x1c\xf2n\x86\x9d\xca" +
+	"Y\xb0h\xd1\xfc{\xea\x85u\x96<\xdb\xf5\xd1A\x0c" +
+	"\x1d\x93r\xac\x0bV,\xadJ\xab\xf3\xcclP|\xa7" +
+	"\x8bH\x1e\xe7\x90\xef\xb5P<\xa5\x81\xbd\xcb!/\xb5" +
+	"P\xbc\xa8S\x9f\xe7\x90\x9f2\xa0\x06\xf1\xb2\xd6\xe0\x12" +
+	"\x87\xfc\x8aA\x18\xbc\x00\x83H|\xa1\x0f?\xe7\x90?" +
+	"1\x88\x94Q@\x8aH|\xaf\x9f\xfc\x8eC^a\x10" +
+	"\xe9T\x01i\"\xf1\xab\xd6\xe0\x17\x8e\xb5\x190\xe4\x86" +
+	"\x82\xf2T@m\xc7\x09U\xb9\xac\x08\xe5:P\xdd\xe2" +
+	"\xf4I\xba\x8c\xd8O\xf4j\xf8\xc4C\x07 \x06\xbd\x11" +
+	"\xfe]\xd9\xff_K{0X\x1aF\xab\x1cO\x8fa" +
+	"M\x0b\x12\xe8\xca\xb9\x8e\xa7\xdab\xfb\x94\xc7\xbd \x99" +
+	"(\xb0\xf8\xea\x9e\xbb\xae\xbdf\xf3\xa9q\x92\x06\xc3\xf2" +
+	"\x02\xaa\x17\xd7\xc4\x1b\xdcP\xf5)\xcf#\x04D\xb2\xd0" +
+	"Pn\x87\x86\xf7$\x87\xdc\xdd\xa2\xdc.}\xf8t\xd5" +
+	"\xd5\x0d\xe5\xf6h\xe5vs\xc8\x03M\xe5\xf6\xdfL$" +
+	"_\xe0\x90/k\xe5PU\xee\xa06\xc3>\x0e\xf9\x0a" +
+	"C\\\x0a\x83((\x06\x9en\xde$\x06S\x03Qz" +
+	"\x05\xa9\x04\xc84b\x98F\xe8T\xa5\xa08T\xffe" +
+	"n\xb3\xa7\x00\x99\xf3\xed\x115\xc9\x98\xd5\xf9\xbe\xbf\xb6" +
+	"\x88\xbc\x88\xda\xf6dWm\x00\x96\xb5\xf4\xb7D\xb7\xb2" +
+	"\x98C\xaed\xc8\x95\xech\xa8\xae\x8b9\xa5%\xdag" +
+	"`yn\xbb\xed&\x13\xd0\xd1\xc8\xd3\xa3\x9d\xb9\x92C" +
+	"\x0e\xb4\xe4\xe9\xd7y\xfa8\xe4\xba\x16\x8eR\x8f\xe4\x03" +
+	"\x1cr\x88\xfd\x87s&\x96\xb13\xac\xee\xb6\xa6\x87\x1a" +
+	"\xffSU\x0f\xfd\x1d\x00\x00\xff\xff\xae\x8c+g"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
 		String: schema_d1b6a2c5f0e34a97,
 		Nodes: []uint64{
 			0x9d8674505e109408,
+			0x9f6b5cb2c7107187,
 			0xbd91cf89b0c1be08,
 			0xc1f1c2d7710435a7,
 			0xc79510eb5e91fcb6,

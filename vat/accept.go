@@ -54,24 +54,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 // onAccept obeys "Message type sent to pick up a capability hosted by the receiving vat and provided by a third
 // party".
 func (s *session) onAccept(a rpc.Accept) error {
-	ptr, err := a.Provision()
-	if err != nil {
-		return fault("unreadable Accept: %v", err)
-	}
-	done := transport.ToComplete(ptr.Struct())
-	id, err := done.Introducer()
-	if err != nil {
-		return fault("unreadable ToComplete: %v", err)
-	}
-	introducer, err := transport.DecodeVatID(id)
-	if err != nil {
-		return fault("ToComplete: %v", err)
-	}
-	b, err := done.Nonce()
-	if err != nil {
-		return fault("unreadable ToComplete: %v", err)
-	}
-	n, err := toNonce(b)
+	what, err := s.readCompletion(a.Provision())
 	if err != nil {
 		return err
 	}
@@ -83,23 +66,22 @@ func (s *session) onAccept(a rpc.Accept) error {
 	if err != nil {
 		return err
 	}
-	park := parked{by: s.peer, ref: ref, embargo: string(embargo), held: a.HasEmbargo()}
+	if err := notFor(s.peer, what); err != nil {
+		s.vat.refused(s.peer, what.Introducer, err)
+		s.emit(do(func() { ref.settle(result{err: err}) }))
+		return nil
+	}
+	park := parked{by: s.peer, as: what.Recipient, to: ref, embargo: string(embargo), held: a.HasEmbargo()}
 	s.emit(do(func() {
-		pr, err := s.vat.provision(provisionKey{introducer, n}, charge{s.peer, false}, func(x *provision) []outcome {
-			out := x.accept(park)
-			for _, o := range out {
-				if _, refused := o.res.err.(*refusal); refused {
-					s.vat.refused(o.to.s.peer, introducer)
-				}
-			}
-			return out
+		pr, err := s.vat.provision(provisionKey{what.Introducer, what.Nonce}, charge{s.peer, false}, func(x *provision) []outcome {
+			return x.accept(park)
 		})
 		if err != nil {
 			ref.settle(result{err: err})
 			return
 		}
 		s.answers.visit(ref.id, func(a *answer) { a.accepts = pr })
-		s.vat.expire(pr, ref)
+		ref.unexpire = s.vat.expire(pr, ref)
 	}))
 	return nil
 }

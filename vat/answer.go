@@ -196,10 +196,16 @@ func (s *session) settleAnswer(id uint32, res result) {
 	var a answer
 	s.answers.visit(id, func(x *answer) { a = *x })
 	var p rpc.Payload
-	if !a.returned && !a.finished && !a.yourself {
+	told := !a.returned && !a.finished && !a.yourself
+	if told {
 		p, res = s.copyResult(res)
 	}
 	pins := res.pins(s.vat)
+	for i := range pins {
+		if told {
+			pins[i] = pins[i].toPassOn(s)
+		}
+	}
 	var ds []delivery
 	q := a.pipe.on
 	s.answers.visit(id, func(x *answer) { ds = x.pipe.settle(res, pins) })

@@ -38,6 +38,7 @@ func exportIn(d rpc.CapDescriptor) (uint32, bool) {
 
 // describe names the capability of p, which it takes over, to the peer.
 func (s *session) describe(d rpc.CapDescriptor, p pin) {
+	p = p.toPassOn(s)
 	s.describeAs(d, p, p.road, p, nil)
 }
 
@@ -76,7 +77,7 @@ func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, int
 			return nil
 		}
 		if intro == nil {
-			if intro = introduce(to, s); intro != nil {
+			if intro = s.introductionOf(p); intro != nil {
 				s.emit(do(intro.post))
 			}
 		}
@@ -130,12 +131,18 @@ func (s *session) describeThirdParty(d rpc.CapDescriptor, via road, vine pin, in
 	t := must(d.NewThirdPartyHosted())
 	t.SetVineId(id)
 	contact := must(transport.NewToContact(t.Segment()))
-	check(intro.host.Encode(must(contact.NewHost())))
+	check(intro.Host.Encode(must(contact.NewHost())))
+	contact.SetMayForward(intro.mayForward)
+	if len(intro.Forwards) > 0 {
+		check(intro.Introducer.Encode(must(contact.NewIntroducer())))
+		check(intro.Recipient.Encode(must(contact.NewRecipient())))
+		check(intro.EncodeForwards(contact.NewForwards))
+	}
 	addrs := must(contact.NewAddresses(int32(len(intro.addresses))))
 	for i, a := range intro.addresses {
 		check(addrs.Set(i, a))
 	}
-	check(contact.SetNonce(intro.nonce[:]))
+	check(contact.SetNonce(intro.Nonce[:]))
 	check(t.SetId(contact.ToPtr()))
 }
 

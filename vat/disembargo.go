@@ -6,10 +6,10 @@ import (
 
 // A disembargo travels behind the calls that it follows, on their road, to where they leave this vat.
 type disembargo struct {
-	from     *session // who sent it to us
-	loopback uint32   // senderLoopback: to be echoed to from
-	accept   []byte   // context.accept: to be sent on to the provider
-	provide  *questionRef
+	from     *session     // who sent it to us
+	loopback uint32       // senderLoopback: to be echoed to from
+	accept   []byte       // context.accept: to be sent on to the provider
+	provide  *questionRef // ours; nil: to whoever introduced us, whose vine is on this road
 }
 
 // reject: the road ended before the wire. Nothing waits for it that will not learn of that itself.
@@ -45,8 +45,14 @@ func (s *session) sendDisembargo(a *askDisembargo) {
 
 // passDisembargo takes one that has come down a road of this session, on which target is where calls go.
 func (s *session) passDisembargo(target wireTarget, d *disembargo) {
-	if d.accept != nil {
+	if d.provide != nil {
 		s.sendAcceptDisembargo(d)
+		return
+	}
+	if d.accept != nil {
+		m, ctx := msgDisembargo(target)
+		check(ctx.SetAccept(d.accept))
+		s.send(m)
 		return
 	}
 	if d.from != s {
@@ -125,17 +131,15 @@ func (s *session) onAcceptDisembargo(target wireTarget, id []byte) error {
 	if target.onAnswer {
 		return s.liftProvision(target.id, id)
 	}
-	var provide *questionRef
-	if !s.exports.visit(target.id, func(e *export) {
-		if e.intro != nil {
-			provide = e.intro.provide
-			provide.hold()
-		}
-	}) {
+	var intro *introduction
+	if !s.exports.visit(target.id, func(e *export) { intro = e.intro }) {
 		return fault("Disembargo of export %d, which does not exist", target.id)
 	}
-	if provide == nil {
+	if intro == nil {
 		return fault("Disembargo (accept) of export %d, which was not introduced", target.id)
 	}
-	return s.putExport(target.id, &disembargo{from: s, accept: id, provide: provide})
+	if intro.provide != nil {
+		intro.provide.hold()
+	}
+	return s.putExport(target.id, &disembargo{from: s, accept: id, provide: intro.provide})
 }

@@ -38,7 +38,8 @@
 // delivered: they fail with disconnected, and the reference breaks, for calls by the vine could overtake them. See
 // Vat.Handoffs. The next handoff of the same capability tries again.
 //
-// A capability that is passed on before its first call is proxied by who passes it on.
+// A capability that is passed on before its first call is picked up by whoever gets it in the end: those on the way
+// sign that they passed it on, and never connect to the host.
 //
 // # Admission
 //
@@ -96,5 +97,5 @@
 //
 // # What a vat does not do yet
 //
-// It forwards no calls and no contacts to third parties (it proxies).
+// It forwards no calls to third parties (it proxies).
 package vat

@@ -173,7 +173,7 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 	for i, path := range e.paths {
 		intros[i] = s.newIntroduction(e.caller)
 		intros[i].provide = q
-		check(list.At(i).SetNonce(intros[i].nonce[:]))
+		check(list.At(i).SetNonce(intros[i].Nonce[:]))
 		fields := must(list.At(i).NewPath(int32(len(path))))
 		for j, f := range path {
 			fields.Set(j, f)

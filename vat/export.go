@@ -69,7 +69,7 @@ type resolved struct {
 func (m *resolved) free(v *Vat) {
 	v.freeLater(&m.to)
 	if m.intro != nil {
-		m.intro.provide.drop()
+		m.intro.drop()
 	}
 }
 
@@ -223,7 +223,7 @@ func (s *session) dropExport(e export) {
 			w.unwatch()
 		}
 		if e.vine {
-			e.intro.provide.drop()
+			e.intro.drop()
 		}
 	}))
 }

@@ -26,13 +26,26 @@ func toNonce(b []byte) (n nonce, err error) {
 // An introduction is what we, the introducer, tell the recipient of where a capability is: the host, and the
 // nonce under which it provides it to that recipient. provide is the Provide, or the call whose results are
 // kept; the vine holds it.
+//
+// Where we only pass on how we were introduced ourselves, it is forwarded: there is no Provide of ours then, and the
+// vine of this introduction holds the one that we were given. See forwarded.go.
 type introduction struct {
-	host      transport.VatID
-	addresses []string
-	nonce     nonce
-	recipient *session
-	provide   *questionRef
-	target    *importRef // what to provide
+	transport.Introduced
+	addresses  []string
+	mayForward bool // the recipient may pass it on in its turn
+	recipient  *session
+	provide    *questionRef
+	target     *importRef // what to provide
+	vine       *pin       // forwarded: the vine that we were given
+}
+
+// drop lets go of the provision.
+func (in *introduction) drop() {
+	if in.provide != nil {
+		in.provide.drop()
+		return
+	}
+	in.recipient.vat.freeLater(in.vine)
 }
 
 // introduce provides the capability at the end of to, a road of another session, to the peer of recipient, and
@@ -54,8 +67,11 @@ func introduce(to road, recipient *session) *introduction {
 // post enqueues the Provide. Its target must be held by the caller until then.
 func (in *introduction) post() {
 	i := in.target
+	if i == nil {
+		return // provided by another
+	}
 	i.hold() // until the Provide has gone
-	if !i.s.post(&askProvide{q: in.provide, target: i, recipient: in.recipient.peer, nonce: in.nonce}) {
+	if !i.s.post(&askProvide{q: in.provide, target: i, recipient: in.recipient.peer, nonce: nonce(in.Nonce)}) {
 		i.drop()
 		return
 	}
@@ -65,7 +81,11 @@ func (in *introduction) post() {
 // newIntroduction names the peer as host. Its addresses are left out where the directory knows them: then the
 // recipient's own does too.
 func (s *session) newIntroduction(recipient *session) *introduction {
-	in := &introduction{host: s.peer, nonce: s.vat.newNonce(), recipient: recipient}
+	in := &introduction{
+		Introduced: transport.Introduced{Host: s.peer, Introducer: s.vat.ID(), Nonce: s.vat.newNonce(), Recipient: recipient.peer},
+		mayForward: s.has(transport.FeatureForwardedContacts),
+		recipient:  recipient,
+	}
 	if d := s.vat.directory; d == nil || len(d.Addresses(s.peer)) == 0 {
 		in.addresses = s.vat.addressesOf(s.peer)
 	}
@@ -80,11 +100,10 @@ type (
 		nonce     nonce
 	}
 	askAccept struct {
-		q          *questionRef
-		at         *reference
-		introducer transport.VatID
-		nonce      nonce
-		embargo    []byte // nil: none
+		q       *questionRef
+		at      *reference
+		what    transport.Introduced
+		embargo []byte // nil: none
 	}
 )
 
@@ -120,10 +139,7 @@ func (s *session) sendAccept(a *askAccept) {
 	m := newMessage()
 	acc := must(m.NewAccept())
 	acc.SetQuestionId(id)
-	done := must(transport.NewToComplete(acc.Segment()))
-	check(a.introducer.Encode(must(done.NewIntroducer())))
-	check(done.SetNonce(a.nonce[:]))
-	check(acc.SetProvision(done.ToPtr()))
+	check(acc.SetProvision(completion(acc.Segment(), a.what).ToPtr()))
 	if a.embargo != nil {
 		check(acc.SetEmbargo(a.embargo))
 	}
@@ -135,12 +151,12 @@ func (s *session) sendAccept(a *askAccept) {
 // States: fresh (nothing was sent to the host: a vat that only passes the capability on never connects);
 // accepted.
 type contact struct {
-	vat       *Vat
-	from      *session // the introducer
-	host      transport.VatID
-	addresses []string
-	nonce     nonce
-	vine      *pin
+	transport.Introduced
+	vat        *Vat
+	from       *session // who told us: the introducer, or one who forwarded it
+	addresses  []string
+	mayForward bool
+	vine       *pin
 }
 
 // readContact reads a thirdPartyHosted descriptor.
@@ -158,15 +174,20 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 	if err != nil {
 		return nil, fault("unreadable ToContact: %v", err)
 	}
-	c := &contact{vat: s.vat, from: s}
-	if c.host, err = transport.DecodeVatID(host); err != nil {
+	c := &contact{vat: s.vat, from: s, mayForward: to.MayForward()}
+	if c.Host, err = transport.DecodeVatID(host); err != nil {
 		return nil, fault("ToContact: %v", err)
 	}
 	b, err := to.Nonce()
 	if err != nil {
 		return nil, fault("unreadable ToContact: %v", err)
 	}
-	if c.nonce, err = toNonce(b); err != nil {
+	n, err := toNonce(b)
+	if err != nil {
+		return nil, err
+	}
+	c.Nonce = n
+	if err := s.readForwards(c, to); err != nil {
 		return nil, err
 	}
 	if c.addresses, err = readAddresses(to); err != nil {
@@ -218,16 +239,26 @@ func (c *contact) again() *contact {
 // drop lets go of a contact that was not accepted.
 func (c *contact) drop() { c.vat.freeLater(c.vine) }
 
-// accept asks the host for the capability, for ref. It enqueues. embargo may be nil.
-func (c *contact) accept(ref *reference, embargo []byte) *questionRef {
+// accept asks the host for the capability, for ref, whose road is its result. It enqueues. embargo may be nil.
+// Where we are the host ourselves there is no question, and no road until ref settles.
+func (c *contact) accept(ref *reference, embargo []byte) (*questionRef, road) {
+	if c.Host == c.vat.ID() {
+		c.acceptHere(ref, embargo)
+		return nil, nil
+	}
+	q := c.askHost(ref, embargo)
+	return q, pipelineRoad{q: q}
+}
+
+func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 	var ask *askAccept
-	host, err := c.vat.ask(c.host, c.addresses, func(host *session) error {
+	host, err := c.vat.ask(c.Host, c.addresses, func(host *session) error {
 		if ask != nil { // of a session that ended for lack of use
 			ask.q.end(ask.q.s.why())
 			ask.q.drop()
 		}
 		q := newAcceptRef(host, c.vine.again())
-		ask = &askAccept{q: q, at: ref, introducer: c.from.peer, nonce: c.nonce, embargo: embargo}
+		ask = &askAccept{q: q, at: ref, what: c.Introduced, embargo: embargo}
 		return host.postOr(ask)
 	})
 	if err != nil {
@@ -284,11 +315,13 @@ func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 	return r.moveTo(func() road {
 		embargo := r.vat.newNonce()
 		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:]})
-		q := c.accept(r, embargo[:])
+		q, to := c.accept(r, embargo[:])
 		r.vine, r.accepting = c.vine, q
+		if to == nil {
+			return nil
+		}
 		held := r.held
 		r.held = nil
-		to := pipelineRoad{q: q}
 		for _, p := range held {
 			to.put(p.parcel)
 		}

@@ -348,6 +348,9 @@ func (s *promiseState) unwatch(w *watcher) {
 
 // settle enqueues, in this order: Provides, the queue, the news.
 func (s *promiseState) settle(to pin, intro *introduction) {
+	if intro == nil {
+		to = passOn(to, s.watchers)
+	}
 	s.to = to
 	intros := make([]*introduction, len(s.watchers))
 	for i, w := range s.watchers {
@@ -358,7 +361,7 @@ func (s *promiseState) settle(to pin, intro *introduction) {
 			}
 			continue
 		}
-		if intros[i] = introduce(to.road, w.s); intros[i] != nil {
+		if intros[i] = w.s.introductionOf(to); intros[i] != nil {
 			intros[i].post()
 		}
 	}

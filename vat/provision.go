@@ -25,15 +25,19 @@ type provision struct {
 
 // parked is an Accept that waits.
 type parked struct {
-	by      transport.VatID
-	ref     *answerRef
+	by      transport.VatID // whose it is
+	as      transport.VatID // whom the introducer must have named: by itself, unless the contact was forwarded
+	to      accepter
 	embargo string
 	held    bool // it has an embargo
 }
 
-// An outcome is a result for an answer: of an Accept, or of the Provide.
+// An accepter waits for what an Accept picks up: an answer to a peer, or a reference of our own.
+type accepter interface{ settle(result) }
+
+// An outcome is a result for an Accept, or for the Provide.
 type outcome struct {
-	to  *answerRef
+	to  accepter
 	res result
 }
 
@@ -60,14 +64,14 @@ func (p *provision) offer(r result) []outcome {
 
 // accept takes one Accept. It parks unless all is there.
 func (p *provision) accept(a parked) []outcome {
-	if p.known && a.by != p.recipient {
-		return []outcome{{a.ref, result{err: &refusal{a.by, p.recipient}}}}
+	if p.known && a.as != p.recipient {
+		return []outcome{{a.to, result{err: &refusal{a.by, "the provision is not for " + a.as.Short()}}}}
 	}
 	if p.over != nil {
-		return []outcome{{a.ref, result{err: p.over}}}
+		return []outcome{{a.to, result{err: p.over}}}
 	}
 	if len(p.accepts) >= maxParked {
-		return []outcome{{a.ref, result{err: overloaded("%d Accepts wait for one provision already", maxParked)}}}
+		return []outcome{{a.to, result{err: overloaded("%d Accepts wait for one provision already", maxParked)}}}
 	}
 	p.accepts = append(p.accepts, a)
 	if !p.known {
@@ -106,7 +110,7 @@ func (p *provision) settle() []outcome {
 			wait = append(wait, a)
 			continue
 		}
-		out = append(out, outcome{a.ref, p.copyOf()})
+		out = append(out, outcome{a.to, p.copyOf()})
 	}
 	p.accepts = wait
 	return out
@@ -135,16 +139,16 @@ func (p *provision) end(why error) []outcome {
 			wait = append(wait, a)
 			continue
 		}
-		out = append(out, outcome{a.ref, result{err: why}})
+		out = append(out, outcome{a.to, result{err: why}})
 	}
 	p.accepts = wait
 	return out
 }
 
-// leave forgets the Accept of ref: it was finished, or its session ended.
-func (p *provision) leave(ref *answerRef) {
+// leave forgets the Accept of to: it was finished, or its session ended.
+func (p *provision) leave(to accepter) {
 	for i, a := range p.accepts {
-		if a.ref == ref {
+		if a.to == to {
 			p.accepts = append(p.accepts[:i], p.accepts[i+1:]...)
 			return
 		}
@@ -154,8 +158,9 @@ func (p *provision) leave(ref *answerRef) {
 func (p *provision) done() bool { return len(p.accepts) == 0 && (p.over != nil || !p.known) }
 
 // A refusal is what a vat sees that asks for a provision that is not for it.
-type refusal struct{ by, recipient transport.VatID }
-
-func (r *refusal) Error() string {
-	return "the provision is not for " + r.by.Short()
+type refusal struct {
+	by  transport.VatID
+	why string
 }
+
+func (r *refusal) Error() string { return r.why }

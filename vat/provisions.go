@@ -38,12 +38,17 @@ type visitProvision struct {
 }
 
 type provisionActor struct {
-	state provision
+	vat        *Vat
+	introducer transport.VatID
+	state      provision
 }
 
 func (a *provisionActor) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*visitProvision); ok {
 		for _, o := range m.f(&a.state) {
+			if r, ok := o.res.err.(*refusal); ok {
+				a.vat.refused(r.by, a.introducer, r)
+			}
 			o.to.settle(o.res)
 		}
 		m.done = true
@@ -101,7 +106,7 @@ func (v *Vat) provision(key provisionKey, by charge, f func(*provision) []outcom
 		p = &provisionRef{vat: v, key: key, by: by}
 		p.name = "provision/" + key.nonce.String() + "-" + v.serialName()
 		pid, err := v.spawn(p.name,
-			actor.PropsFromProducer(func() actor.Actor { return &provisionActor{} }, actors.Inline()))
+			actor.PropsFromProducer(func() actor.Actor { return &provisionActor{vat: v, introducer: key.introducer} }, actors.Inline()))
 		if err != nil {
 			return nil, err
 		}

@@ -309,7 +309,7 @@ func TestProvision(t *testing.T) {
 	const alice, mallory transport.VatID = "plain:alice", "plain:mallory"
 	provide, first, second := &answerRef{id: 1}, &answerRef{id: 2}, &answerRef{id: 3}
 	accept := func(by transport.VatID, ref *answerRef, embargo string) parked {
-		return parked{by: by, ref: ref, embargo: embargo, held: embargo != ""}
+		return parked{by: by, as: by, to: ref, embargo: embargo, held: embargo != ""}
 	}
 	thing := result{cap: &pin{road: brokenRoad{errCanceled}}}
 	over := errors.New("withdrawn")
@@ -376,7 +376,7 @@ func TestProvision(t *testing.T) {
 					if o.res.err != nil {
 						mark = "!"
 					}
-					got = append(got, fmt.Sprintf("%d%s", o.to.id, mark))
+					got = append(got, fmt.Sprintf("%d%s", o.to.(*answerRef).id, mark))
 				}
 			}
 			if s := strings.Join(got, " "); s != test.want {

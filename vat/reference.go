@@ -84,7 +84,12 @@ func (r *reference) Shutdown() {
 	r.mu.Lock()
 	r.shut = true
 	home, next, fixed, vine, contact, q := r.home, r.next, r.fixed, r.vine, r.contact, r.accepting
-	r.home, r.next, r.fixed, r.vine, r.contact, r.accepting = nil, nil, nil, nil, nil, nil
+	r.home, r.next, r.fixed, r.contact, r.accepting = nil, nil, nil, nil, nil
+	if q == nil && next == nil {
+		vine = nil // accepted here: kept until that has settled
+	} else {
+		r.vine = nil
+	}
 	if r.road != nil {
 		r.road = brokenRoad{failed("call on a released reference")}
 	}
@@ -102,6 +107,7 @@ func (r *reference) Shutdown() {
 func (r *reference) letGo(accept *questionRef, home road, vine *pin) {
 	if accept == nil {
 		dropRoad(home)
+		r.vat.freeLater(vine)
 		return
 	}
 	accept.keep(func() {
@@ -165,15 +171,14 @@ func (r *reference) roadNow() road {
 	return r.road
 }
 
-// acceptLocked turns a contact into an Accept under way, without embargo: nothing was called before.
+// acceptLocked turns a contact into an Accept under way, without embargo where nothing was called before.
 func (r *reference) acceptLocked() {
 	c := r.contact
 	if c == nil {
 		return
 	}
 	r.contact = nil
-	r.accepting = c.accept(r, nil)
-	r.road = pipelineRoad{q: r.accepting}
+	r.accepting, r.road = c.accept(r, c.embargo())
 	r.vine = c.vine
 }
 
@@ -223,10 +228,11 @@ func (r *reference) settle(c capnp.Client) {
 		next = r.vat.follow(c)
 	}
 	fixed := r.vat.pinClient(c)
+	r.mu.Lock()
+	fixed = passOn(fixed, r.watchers)
 	// From the unlocking on, next and fixed may be released with r.
 	mine, pinned := next.again(), fixed.again()
 	defer r.vat.freeLater(&mine, &pinned)
-	r.mu.Lock()
 	if r.next != nil {
 		panic("vat: reference settled twice")
 	}

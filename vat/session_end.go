@@ -180,7 +180,7 @@ func (s *session) endExports() {
 			w.unwatch()
 		}
 		if e.vine {
-			e.intro.provide.drop()
+			e.intro.drop()
 		}
 	}
 	clear(s.exported)

@@ -207,15 +207,15 @@ func (v *Vat) throughQueue(o *object, p pin) capnp.Client {
 	return c
 }
 
-func (v *Vat) refused(peer, introducer transport.VatID) {
+func (v *Vat) refused(peer, introducer transport.VatID, why error) {
 	v.exceeded("refused Accepts")
-	v.log.Warn("refused an Accept: the provision is for another vat", "peer", string(peer), "introducer", string(introducer))
+	v.log.Warn("refused an Accept", "peer", string(peer), "introducer", string(introducer), "why", why)
 }
 
-// expire fails the Accept of ref if it still waits when the handoff has taken too long.
-func (v *Vat) expire(p *provisionRef, ref *answerRef) {
+// expire fails the Accept of to if it still waits when the handoff has taken too long, or when the vat closes. It
+// returns what stops it.
+func (v *Vat) expire(p *provisionRef, to accepter) (unexpire func()) {
 	stop := make(chan struct{})
-	ref.unexpire = sync.OnceFunc(func() { close(stop) })
 	timer := time.NewTimer(v.limits.Handoff)
 	v.goroutines.Add(1)
 	go func() {
@@ -224,12 +224,14 @@ func (v *Vat) expire(p *provisionRef, ref *answerRef) {
 		select {
 		case <-stop:
 		case <-v.ctx.Done():
+			to.settle(result{err: disconnected("the vat %s is closing", v.ID().Short())})
 		case <-timer.C:
 			v.exceeded("Handoff")
-			p.visit(func(x *provision) []outcome { x.leave(ref); return nil })
-			ref.settle(result{err: disconnected("nothing came to pick up within %v: Limits.Handoff", v.limits.Handoff)})
+			p.visit(func(x *provision) []outcome { x.leave(to); return nil })
+			to.settle(result{err: disconnected("nothing came to pick up within %v: Limits.Handoff", v.limits.Handoff)})
 		}
 	}()
+	return sync.OnceFunc(func() { close(stop) })
 }
 
 // EndSession ends the session with peer, if there is one: what is under way fails with disconnected, and with

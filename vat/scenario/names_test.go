@@ -108,6 +108,7 @@ func (n *narrator) text(on link, l trace.Line, m rpc.Message) string {
 		add(n.ask(on, l.ID), "on="+n.target(on, l.Target), "to="+l.Recipient, "nonce="+n.word("N", l.Nonce))
 	case "accept":
 		add(n.ask(on, l.ID), "from="+l.Introducer, "nonce="+n.word("N", l.Nonce))
+		add(forwardedBy(l.By)...)
 		if l.Embargo != "" {
 			add("embargo=" + n.word("M", l.Embargo))
 		}
@@ -207,11 +208,20 @@ func (n *narrator) caps(on link, caps []trace.Cap) []string {
 			w = append(w, c.Which+"="+n.asked(on.back(), c.ID)+path(c.Path))
 		case "thirdPartyHosted":
 			w = append(w, "third="+c.Vat, "nonce="+n.word("N", c.Nonce), "vine="+n.export(on, *c.Vine, "V", 1))
+			w = append(w, forwardedBy(c.By)...)
 		default:
 			w = append(w, c.Which)
 		}
 	}
 	return w
+}
+
+// forwardedBy is who has passed a contact on, oldest first.
+func forwardedBy(by []string) []string {
+	if len(by) == 0 {
+		return nil
+	}
+	return []string{"by=" + strings.Join(by, ",")}
 }
 
 func (n *narrator) returned(on link, l trace.Line, m rpc.Message) []string {

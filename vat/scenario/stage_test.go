@@ -77,8 +77,9 @@ func (d *dice) stumble() {
 
 // option of a vat, as it is written after its name.
 const (
-	optionBare   = "bare"   // no bootstrap
-	optionLevel1 = "level1" // none of the features of Vatwork
+	optionBare      = "bare"      // no bootstrap
+	optionLevel1    = "level1"    // none of the features of Vatwork
+	optionNoForward = "noforward" // no contacts that were forwarded
 )
 
 // noFeatures is a bit that no vat knows, since zero would mean all that there are.
@@ -92,6 +93,9 @@ func (st *stage) add(spec string) error {
 	var boot capnp.Client
 	if rest == optionLevel1 {
 		cfg.Features = noFeatures
+	}
+	if rest == optionNoForward {
+		cfg.Features = transport.AllFeatures &^ transport.FeatureForwardedContacts
 	}
 	if rest != optionBare {
 		boot = m.newObject(name)

@@ -100,21 +100,42 @@ func (d *Decoder) capDescriptor(desc rpc.CapDescriptor) (Cap, error) {
 			return c, err
 		}
 		c.Vine = new(third.VineId())
-		c.Vat, c.Nonce, err = d.toContact(third.Id())
-		return c, err
+		id, err := third.Id()
+		return c, errors.Join(err, d.toContact(&c, id))
 	}
 	return c, nil
 }
 
-// toContact reads what an introducer tells a recipient.
-func (d *Decoder) toContact(ptr capnp.Ptr, err error) (host, nonce string, _ error) {
-	if err != nil {
-		return "", "", err
-	}
+// toContact reads what an introducer tells a recipient, or who forwards it the next.
+func (d *Decoder) toContact(c *Cap, ptr capnp.Ptr) (err error) {
 	contact := transport.ToContact(ptr.Struct())
-	host, err = d.vat(contact.Host())
+	c.Vat, err = d.vat(contact.Host())
 	data, nonceErr := contact.Nonce()
-	return host, hex.EncodeToString(data), errors.Join(err, nonceErr)
+	c.Nonce = hex.EncodeToString(data)
+	if !contact.HasForwards() {
+		return errors.Join(err, nonceErr)
+	}
+	var fromErr, byErr error
+	c.Introducer, fromErr = d.vat(contact.Introducer())
+	c.By, byErr = d.forwarders(contact.Recipient, contact.Forwards)
+	return errors.Join(err, nonceErr, fromErr, byErr)
+}
+
+// forwarders are the vats that have passed a contact on, oldest first.
+func (d *Decoder) forwarders(recipient func() (transport.VatId, error), forwards func() (transport.Forward_List, error)) ([]string, error) {
+	first, err := d.vat(recipient())
+	if err != nil {
+		return nil, err
+	}
+	hops, err := transport.DecodeForwards(forwards())
+	if err != nil {
+		return nil, err
+	}
+	by := []string{first}
+	for _, hop := range hops {
+		by = append(by, d.vatName(hop.To))
+	}
+	return by[:len(hops)], nil
 }
 
 // toAwait reads what an introducer tells a provider: one nonce in a provide, one for each capability of
@@ -142,14 +163,17 @@ func (d *Decoder) toAwait(ptr capnp.Ptr, err error) (recipient, nonce string, no
 }
 
 // toComplete reads what a recipient tells a provider.
-func (d *Decoder) toComplete(ptr capnp.Ptr, err error) (introducer, nonce string, _ error) {
-	if err != nil {
-		return "", "", err
-	}
+func (d *Decoder) toComplete(l *Line, ptr capnp.Ptr) (err error) {
 	complete := transport.ToComplete(ptr.Struct())
-	introducer, err = d.vat(complete.Introducer())
+	l.Introducer, err = d.vat(complete.Introducer())
 	data, nonceErr := complete.Nonce()
-	return introducer, hex.EncodeToString(data), errors.Join(err, nonceErr)
+	l.Nonce = hex.EncodeToString(data)
+	if !complete.HasForwards() {
+		return errors.Join(err, nonceErr)
+	}
+	var byErr error
+	l.By, byErr = d.forwarders(complete.Recipient, complete.Forwards)
+	return errors.Join(err, nonceErr, byErr)
 }
 
 func (d *Decoder) vat(id transport.VatId, err error) (string, error) {

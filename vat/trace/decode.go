@@ -185,9 +185,9 @@ func (d *Decoder) accept(l *Line, msg rpc.Message) error {
 	}
 	l.ID = new(m.QuestionId())
 	embargo, embargoErr := m.Embargo()
+	ptr, err := m.Provision()
 	l.Embargo = hex.EncodeToString(embargo)
-	l.Introducer, l.Nonce, err = d.toComplete(m.Provision())
-	return errors.Join(embargoErr, err)
+	return errors.Join(embargoErr, err, d.toComplete(l, ptr))
 }
 
 func (d *Decoder) thirdPartyAnswer(l *Line, msg rpc.Message) error {

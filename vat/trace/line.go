@@ -29,6 +29,7 @@ type Line struct {
 	Nonce      string   `json:"nonce,omitempty"`
 	Nonces     []string `json:"nonces,omitempty"`
 	Introducer string   `json:"introducer,omitempty"` // accept: who provided
+	By         []string `json:"by,omitempty"`         // accept: who has forwarded the contact, oldest first
 
 	Context string `json:"context,omitempty"` // disembargo: senderLoopback, receiverLoopback, accept
 	Embargo string `json:"embargo,omitempty"` // hex; of a loopback eight digits
@@ -56,6 +57,10 @@ type Cap struct {
 	Vat   string   `json:"vat,omitempty"`
 	Nonce string   `json:"nonce,omitempty"`
 	Vine  *uint32  `json:"vine,omitempty"`
+
+	// A contact that was forwarded has its introducer, and who has passed it on, oldest first.
+	Introducer string   `json:"introducer,omitempty"`
+	By         []string `json:"by,omitempty"`
 }
 
 // HasID reports whether l's id applies and is id.

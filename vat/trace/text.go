@@ -46,7 +46,7 @@ func (l Line) text() string {
 	case "provide":
 		return fmt.Sprintf("provide %s, target %s, to %s (nonce %s)", number(l.ID), l.Target, l.Recipient, short(l.Nonce))
 	case "accept":
-		text := fmt.Sprintf("accept %s, provided by %s (nonce %s)", number(l.ID), l.Introducer, short(l.Nonce))
+		text := fmt.Sprintf("accept %s, provided by %s (nonce %s)", number(l.ID), l.Introducer, short(l.Nonce)) + forwardedText(l.By)
 		if l.Embargo != "" {
 			text += ", embargo " + short(l.Embargo)
 		}
@@ -103,11 +103,18 @@ func (l Line) capsText() string {
 	return strings.Join(texts, ", ")
 }
 
+func forwardedText(by []string) string {
+	if len(by) == 0 {
+		return ""
+	}
+	return ", forwarded by " + strings.Join(by, " and ")
+}
+
 // String describes the capability as its sender does.
 func (c Cap) String() string {
 	switch c.Which {
 	case "thirdPartyHosted":
-		return fmt.Sprintf("hosted by %s (nonce %s), vine %s", c.Vat, short(c.Nonce), number(c.Vine))
+		return fmt.Sprintf("hosted by %s (nonce %s), vine %s", c.Vat, short(c.Nonce), number(c.Vine)) + forwardedText(c.By)
 	case "none":
 		return "none"
 	}
