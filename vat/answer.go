@@ -76,7 +76,12 @@ func (s *session) onCall(c rpc.Call) error {
 		ret:     ref,
 		release: func() { table.Reset() },
 	}
-	if err := s.flow.admit(s.vat, x, c.Message()); err != nil {
+	ref.flight.begin(x)
+	err = s.flow.admit(s.vat, x, c.Message())
+	if late := s.admitLate(target); late != nil {
+		err = late
+	}
+	if err != nil {
 		s.emit(do(func() { x.reject(err) }))
 		return nil
 	}
@@ -209,11 +214,11 @@ func (s *session) settleAnswer(id uint32, res result) {
 	var ds []delivery
 	q := a.pipe.on
 	s.answers.visit(id, func(x *answer) { ds = x.pipe.settle(res, pins) })
-	if !a.ref.early {
-		s.emit(do(a.ref.stop))
-	}
 	if q != nil {
 		s.emit(do(q.drop))
+	}
+	if !a.ref.early {
+		s.emit(do(func() { a.ref.stop(); a.ref.flight.end() }))
 	}
 	switch {
 	case a.returned: // elsewhere

@@ -47,6 +47,7 @@ func (s *session) endLeft(why error) {
 		}
 		if !accepted {
 			ref.stop()
+			ref.flight.end()
 		}
 	}
 	clear(s.left)

@@ -10,6 +10,7 @@ type answerRef struct {
 	early bool         // the answer has returned already: see early.go
 	left  *pipeline    // the answer is over, and its call is not; for turns of s
 
+	flight   flight
 	cancel   context.CancelFunc // of the call's context; nil: there is none
 	unexpire func()             // of an Accept: stops its deadline
 }
@@ -55,6 +56,7 @@ func (a *answerRef) orphaned(r result) {
 		k.offer(r, pins)
 	}
 	a.stop()
+	a.flight.end()
 	a.s.vat.later(func() {
 		for _, p := range pins {
 			p.free()

@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"cmp"
 	"context"
 
 	"capnproto.org/go/capnp/v3"
@@ -16,7 +17,7 @@ import (
 // addrs, such as "tcp!127.0.0.1:4711", are tried besides those that the vat's directory knows; a session that
 // there is already is used. ctx bounds the call itself only.
 func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...string) capnp.Client {
-	if err := ctx.Err(); err != nil {
+	if err := cmp.Or(ctx.Err(), v.closingError()); err != nil {
 		return capnp.ErrorClient(err)
 	}
 	var c capnp.Client

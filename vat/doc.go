@@ -93,7 +93,8 @@
 // turns and Directory within calls: they must not block, nor call into the vat. Methods of objects run on
 // goroutines of go-capnp's servers, and may block; hooks (capnp.ClientHook) of one's own have a goroutine each.
 // A method that panics ends the process, unless its object was made by [Spawn], which supervises it.
-// Close waits for every goroutine of the vat's, and not for methods of objects.
+// Close cuts what is in flight; [Vat.Shutdown] has it answered first. Both wait for every goroutine of the vat's, and not
+// for methods of objects.
 //
 // # What a vat does not do yet
 //

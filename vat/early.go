@@ -37,6 +37,7 @@ type earlyReturn struct {
 	promises []*promise
 	alive    atomic.Int32 // promises that are held
 	cancel   context.CancelFunc
+	flight   *flight
 
 	mu    sync.Mutex
 	on    *questionRef // the call went out on a wire; held until it is settled
@@ -67,6 +68,7 @@ func (e *earlyReturn) settle(r result) {
 			}
 		}
 		r.free()
+		e.flight.end()
 		if q != nil {
 			q.drop()
 		}
@@ -107,7 +109,7 @@ func (s *session) returnEarly(to road, c *call) {
 	if !running {
 		return
 	}
-	e := &earlyReturn{caller: s, paths: paths, cancel: ref.cancel}
+	e := &earlyReturn{caller: s, paths: paths, cancel: ref.cancel, flight: &ref.flight}
 	res := e.results(s.vat)
 	ref.early = true
 	c.ret, c.early = e, e

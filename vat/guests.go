@@ -20,18 +20,18 @@ const maxRefusals = 16
 // welcome makes a session of an accepted connection, or refuses it. It does not wait for the peer.
 func (v *Vat) welcome(conn net.Conn) {
 	v.mu.Lock()
-	full := v.guests >= v.limits.TwoParty
-	if full {
-		v.exceeded("TwoParty")
+	why := v.closingError()
+	if max := v.limits.TwoParty; why == nil && v.guests >= max {
+		why = v.beyondLimit("TwoParty", max, "two-party sessions")
 	}
-	if v.closed || full && v.refusals >= maxRefusals {
+	if v.closed || why != nil && v.refusals >= maxRefusals {
 		v.mu.Unlock()
 		conn.Close()
 		return
 	}
 	count, handle := &v.guests, v.takeGuest
-	if full {
-		count, handle = &v.refusals, v.refuseGuest
+	if why != nil {
+		count, handle = &v.refusals, func(conn net.Conn) { v.refuseGuest(conn, why) }
 	}
 	*count++
 	v.goroutines.Add(1)
@@ -79,7 +79,7 @@ func (v *Vat) secureGuest(conn net.Conn) error {
 
 // refuseGuest says why in an Abort, and gives the peer a moment to read it: closing while bytes of its are unread
 // would make TCP throw the Abort away.
-func (v *Vat) refuseGuest(conn net.Conn) {
+func (v *Vat) refuseGuest(conn net.Conn, why error) {
 	grace := v.twoParty.Limits.CloseGrace
 	if grace <= 0 {
 		grace = transport.DefaultLimits().CloseGrace
@@ -94,9 +94,8 @@ func (v *Vat) refuseGuest(conn net.Conn) {
 		defer v.mu.Unlock()
 		v.refusals--
 	}()
-	err := overloaded("two-party sessions: Limits.TwoParty allows %d", v.limits.TwoParty)
-	v.log.Warn("connection refused", "from", conn.RemoteAddr(), "err", err)
-	if _, err := conn.Write(must(msgAbort(err).Message().Marshal())); err != nil {
+	v.log.Warn("connection refused", "from", conn.RemoteAddr(), "err", why)
+	if _, err := conn.Write(must(msgAbort(why).Message().Marshal())); err != nil {
 		return
 	}
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {

@@ -30,7 +30,9 @@ func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCal
 	ctx, cancel := context.WithCancel(ctx)
 	a := &promisedAnswer{vat: v, cancel: cancel}
 	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
-	to.put(&call{vat: v, ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a})
+	c := &call{vat: v, ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a}
+	a.flight.begin(c)
+	to.put(c)
 	to.wake()
 	return a
 }
@@ -65,6 +67,7 @@ func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedA
 	md.Unlock()
 	a.deliver = func(res result) { a.promise.Resolve(res.content, res.err) }
 	c.ctx, c.ret = ctx, a
+	a.flight.begin(c)
 	return c, a, nil
 }
 
@@ -96,6 +99,7 @@ type promisedAnswer struct {
 	cancel  context.CancelFunc
 	promise *capnp.Promise // nil where go-capnp forwarded the call
 	deliver func(result)   // on the vat's worker: enters go-capnp
+	flight  flight
 
 	mu        sync.Mutex
 	pipe      pipeline
@@ -280,6 +284,7 @@ func (a *promisedAnswer) settled(r result) {
 	a.cancel()
 	a.vat.later(func() {
 		a.deliver(r)
+		a.flight.end()
 		a.mu.Lock()
 		a.delivered = true
 		a.mu.Unlock()

@@ -168,6 +168,7 @@ func (s *session) endAnswers(why error) {
 		}
 		if !kept && !x.ref.early {
 			x.ref.stop()
+			x.ref.flight.end()
 		}
 	}
 }

@@ -50,6 +50,10 @@ func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool
 		s.refuse(disconnected("the vat is closed"))
 		return s
 	}
+	if err := v.closingError(); err != nil && !dialed {
+		s.refuse(err)
+		return s
+	}
 	if max := v.limits.Sessions; len(v.ending) >= max {
 		s.refuse(v.beyondLimit("Sessions", max, "sessions"))
 		return s
@@ -247,7 +251,7 @@ func (v *Vat) accepted(conn transport.Conn) {
 	v.mu.Unlock()
 	if s.post(&opened{conn, false}) {
 		s.wake()
-	} else if why := s.why(); exc.TypeOf(why) == exc.Overloaded {
+	} else if why := s.why(); exc.TypeOf(why) == exc.Overloaded || v.closingError() != nil {
 		v.turnAway(conn, why)
 	} else {
 		conn.Close()

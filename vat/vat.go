@@ -43,6 +43,7 @@ type Vat struct {
 	resolving  sync.Mutex // see promise
 	provisions provisions
 	nodes      nodes
+	flights    flights
 	supervisor *actors.Supervisor
 
 	// Not under mu: an object fails in a turn of the vat's actor, and others spawn, in such a turn, under mu.
@@ -85,6 +86,7 @@ func New(cfg Config) (*Vat, error) {
 		leaving:   map[transport.VatID]latch{},
 		ending:    map[*session]chan struct{}{},
 		finished:  make(latch),
+		flights:   flights{none: make(chan struct{}, 1)},
 	}
 	for _, e := range cfg.EarlyReturn {
 		v.early[methodID{e.Interface, e.Method}] = e.Caps

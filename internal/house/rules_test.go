@@ -75,6 +75,7 @@ var mayTouch = map[string][]string{
 	"provisions.go":    {"actor"},                    // the actor around the pure type
 	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
 	"sessions.go":      {"actor", "net", "time", "goroutine"},
+	"shutdown.go":      {"goroutine"}, // waits for the last call
 	"spawn.go":         {"goroutine"}, // what a vat does when it fails
 	"suspect.go":       {"time"},      // the time for a sign of life
 	"tree.go":          {"goroutine"}, // waits for the turn that answers

@@ -167,6 +167,51 @@ func TestTooMany(t *testing.T) {
 	})
 }
 
+// A vat that shuts down answers a peer's call that is in flight, and tells those who come later why they are refused.
+func TestShutdown(t *testing.T) {
+	v, _ := newVat(t, "vat", nil)
+	l := listen(t)
+	serve(t, v, l)
+	conn, _ := goDial(t, l.Addr())
+	theirs := goBootstrap(t, conn)
+	o, to := local(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	_, release := theirs.Hang(ctx, giving[peerapi.Peer_hang_Params](to))
+	awaitNotes(t, o, 1)
+	over := make(chan error, 1)
+	go func() { over <- v.Shutdown(t.Context()) }()
+	var err error
+	eventually(t, func() string { return "calls are refused" }, func() bool {
+		err = note(t.Context(), theirs, 1)
+		return err != nil
+	})
+	wantError(t, err, exc.Disconnected, "shutting down")
+	rw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rw.Close()
+	if reason := abortReason(t, rw); !strings.Contains(reason, "shutting down") {
+		t.Errorf("refused with %q", reason)
+	}
+	if c, err := v.DialTwoParty(t.Context(), "tcp", l.Addr().String()); err == nil {
+		t.Error("it dials")
+		c.Release()
+	}
+	select {
+	case err := <-over:
+		t.Fatalf("it did not wait: %v", err)
+	default:
+	}
+	cancel()
+	release()
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+	<-conn.Done()
+}
+
 // abortReason reads an Abort, and the end behind it.
 func abortReason(t *testing.T, r io.Reader) string {
 	t.Helper()
