@@ -13,5 +13,9 @@
 //	Handoff/pipelined   the same, called before it has arrived: with embargo and Disembargo on top
 //	Handoff/none        the same capability, fetched from its host without an introducer
 //
+// For results that compare runtimes as users run them, in processes of their own, see README.md in this folder, which
+// the command "vatnode bench" writes (packages suite, systems and report). The benchmarks here cover the same paths
+// in the small, for profiles and for benchstat.
+//
 // The package has no code but its benchmarks, and a test that runs each workload once.
 package bench

@@ -39,7 +39,7 @@ func run(args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemoCommand(), newPlayCommand())
+	root.AddCommand(newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {

@@ -18,7 +18,7 @@ var mayImport = map[string][]string{
 	"names":     {"vat", "transport", "actors"},
 	"examples":  {"vat", "cluster", "transport", "actors"},
 	"bench":     {"vat", "cluster", "transport", "actors", "examples"},
-	"cmd":       {"names", "vat", "cluster", "transport", "actors", "examples"},
+	"cmd":       {"names", "vat", "cluster", "transport", "actors", "examples", "bench"},
 	"internal":  {},
 }
 

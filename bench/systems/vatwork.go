@@ -1,0 +1,200 @@
+package systems
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/bench/wire"
+	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat"
+)
+
+// vatwork is this runtime. Its addresses are "<vat id>|<address>|<addresses of the host>", where the last part is
+// there for brokers alone.
+type vatwork struct {
+	name    string
+	proxied bool
+}
+
+func (s vatwork) Name() string { return s.name }
+
+var serial atomic.Int64 // names for plain vats, in this process
+
+// network makes the network of a vat: for TLS with a new key, else in plain mode, which is of loopback only.
+func (s vatwork) network(t Transport) (transport.Network, error) {
+	cfg := transport.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+	if s.proxied {
+		cfg.Features = transport.AllFeatures &^ transport.FeatureHandoff
+	}
+	switch t {
+	case TLS:
+		key, err := transport.NewIdentity()
+		if err != nil {
+			return nil, err
+		}
+		return transport.ListenTLS("127.0.0.1:0", key, cfg)
+	case TCP:
+		return transport.ListenPlain("127.0.0.1:0", fmt.Sprintf("bench-%d-%d", os.Getpid(), serial.Add(1)), cfg)
+	}
+	return nil, fmt.Errorf("%s is no network of vats", t)
+}
+
+func (s vatwork) vat(t Transport, cfg vat.Config) (*vat.Vat, string, error) {
+	network, err := s.network(t)
+	if err != nil {
+		return nil, "", err
+	}
+	cfg.Network = network
+	cfg.EarlyReturn = EarlyReturns()
+	v, err := vat.New(cfg)
+	if err != nil {
+		return nil, "", errors.Join(err, network.Close())
+	}
+	return v, string(v.ID()) + "|" + network.Addrs()[0], nil
+}
+
+func (s vatwork) Serve(t Transport) (Server, error) {
+	if t == Unix {
+		return s.serveUnix()
+	}
+	v, addr, err := s.vat(t, vat.Config{Bootstrap: newHost()})
+	if err != nil {
+		return nil, err
+	}
+	return &server{addr, closers{v.Close}}, nil
+}
+
+// serveUnix serves on a Unix socket, which is for level 1 peers: the vat's two-party listener.
+func (s vatwork) serveUnix() (Server, error) {
+	l, remove, err := listenUnix()
+	if err != nil {
+		return nil, err
+	}
+	v, _, err := s.vat(TCP, vat.Config{Bootstrap: newHost()})
+	if err != nil {
+		return nil, errors.Join(err, l.Close(), remove())
+	}
+	go func() { _ = v.ServeTwoParty(l) }()
+	return &server{l.Addr().String(), closers{v.Close, remove}}, nil
+}
+
+func (s vatwork) Dial(ctx context.Context, t Transport, addr string) (Caller, error) {
+	if t == Unix {
+		v, _, err := s.vat(TCP, vat.Config{})
+		if err != nil {
+			return nil, err
+		}
+		c, err := v.DialTwoParty(ctx, "unix", addr)
+		return newCapCaller(ctx, wire.Echo(c), err, v.Close)
+	}
+	v, _, err := s.vat(t, vat.Config{})
+	if err != nil {
+		return nil, err
+	}
+	c, err := bootstrap(ctx, v, addr)
+	return newCapCaller(ctx, wire.Echo(c), err, v.Close)
+}
+
+func bootstrap(ctx context.Context, v *vat.Vat, addr string) (capnp.Client, error) {
+	parts := strings.Split(addr, "|")
+	if len(parts) < 2 {
+		return capnp.Client{}, fmt.Errorf("%q is no address of a vat", addr)
+	}
+	return v.Bootstrap(ctx, transport.VatID(parts[0]), parts[1]), nil
+}
+
+func (s vatwork) ServeBroker(t Transport, host string) (Server, error) {
+	ctx, cancel := startTime()
+	defer cancel()
+	var bob *vat.Vat
+	v, addr, err := s.vat(t, vat.Config{Serve: func(v *vat.Vat) (capnp.Client, error) {
+		bob = v
+		carol, err := bootstrap(ctx, v, host)
+		if err != nil {
+			return capnp.Client{}, err
+		}
+		return newBroker(ctx, wire.Host(carol), func() (wire.Bla, capnp.Resolver[wire.Bla]) { return vat.NewPromise[wire.Bla](bob) })
+	}})
+	if err != nil {
+		return nil, err
+	}
+	return &server{addr + "|" + host, closers{v.Close}}, nil
+}
+
+func (s vatwork) DialBroker(ctx context.Context, t Transport, addr string) (*Alice, error) {
+	parts := strings.SplitN(addr, "|", 3)
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("%q is no address of a broker", addr)
+	}
+	v, _, err := s.vat(t, vat.Config{})
+	if err != nil {
+		return nil, err
+	}
+	bob, err := bootstrap(ctx, v, addr)
+	if err == nil {
+		err = bob.Resolve(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	carol, err := bootstrap(ctx, v, parts[2])
+	if err != nil {
+		return nil, errors.Join(err, v.Close())
+	}
+	carolID, _, _ := strings.Cut(parts[2], "|")
+	return &Alice{
+		Broker: wire.Broker(bob),
+		Direct: wire.Host(carol),
+		Forget: func() { v.EndSession(transport.VatID(carolID), "cold") },
+		Close: func() error {
+			bob.Release()
+			carol.Release()
+			return v.Close()
+		},
+	}, nil
+}
+
+// newCapCaller is a caller for c once that is connected; close is called in the end, and if it never is.
+func newCapCaller(ctx context.Context, c wire.Echo, err error, end func() error) (Caller, error) {
+	if err == nil {
+		err = c.Resolve(ctx)
+	}
+	if err == nil {
+		err = Call(ctx, c, []byte("hello"))
+	}
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return &capCaller{c, closers{func() error { c.Release(); return end() }}}, nil
+}
+
+// listenUnix listens in a folder of its own, which remove removes.
+func listenUnix() (l net.Listener, remove func() error, err error) {
+	dir, err := os.MkdirTemp("", "bench-")
+	if err != nil {
+		return nil, nil, err
+	}
+	remove = func() error { return os.RemoveAll(dir) }
+	if l, err = net.Listen("unix", filepath.Join(dir, "s")); err != nil {
+		return nil, nil, errors.Join(err, remove())
+	}
+	return l, remove, nil
+}
+
+// NewObjects makes a vat, in which spawn makes objects that are actors. Whoever calls it closes the vat.
+func NewObjects() (v *vat.Vat, spawn func() (wire.Echo, error), err error) {
+	v, _, err = vatwork{}.vat(TCP, vat.Config{})
+	return v, func() (wire.Echo, error) {
+		return vat.Spawn[wire.Echo](v, wire.Echo_Methods, func() wire.Echo_Server { return echo{} })
+	}, err
+}
