@@ -82,6 +82,9 @@ func (a *sessionActor) refuseWith(m any, why error) {
 // endQuestions: questions fail with disconnected.
 func (s *session) endQuestions(why error) {
 	for _, x := range s.questions.drain() {
+		if x.accept && !x.returned && !x.finished {
+			s.acceptLost(x, why)
+		}
 		x.ref.end(why)
 		if x.ref.unwatch != nil {
 			x.ref.unwatch()
@@ -97,9 +100,7 @@ func (s *session) endQuestions(why error) {
 			// Whoever got the result frees it.
 		case x.to != nil && !x.returned:
 			x.to.settle(result{err: why})
-		case x.at != nil && !x.returned && x.accept:
-			s.acceptLost(x, why)
-		case x.at != nil && !x.returned:
+		case x.at != nil && !x.returned && !x.accept:
 			x.at.breakWith(why)
 		}
 	}

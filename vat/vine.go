@@ -39,8 +39,9 @@ func (q *questionRef) freeVine() {
 }
 
 // divert decides where what was put on q, which has failed for why, goes instead: to the vine, or nowhere if the
-// introducer is lost too.
+// introducer is lost too. It holds q, for the vine, until settleOn; q is not over yet.
 func (q *questionRef) divert(why error) {
+	q.hold()
 	v, host := q.s.vat, q.s.peer.Short()
 	by, ok := q.vine.road.(*importRef)
 	switch {
@@ -57,9 +58,10 @@ func (q *questionRef) divert(why error) {
 	v.handedOff(func(h *Handoffs) { h.Broken++ })
 }
 
-// settle has at and all that was pinned to the Accept go where divert has said. Nothing of q may be in the mailbox of
+// settleOn has at and all that was pinned to the Accept go where divert has said. Nothing of q may be in the mailbox of
 // its session any more.
 func (q *questionRef) settleOn(at *reference) {
+	defer q.drop()
 	q.gate.cutShort(q.instead)
 	if broken, ok := q.instead.(brokenRoad); ok {
 		at.breakWith(broken.err)
@@ -123,12 +125,14 @@ func (s *session) acceptReturned(x question) {
 
 // acceptLost: the session with the host ends, and the Accept x was sent and has not returned.
 func (s *session) acceptLost(x *question, why error) {
-	if x.ref.instead == nil && !x.used {
-		x.ref.divert(s.acceptError(why))
-	}
-	if x.ref.instead == nil {
+	switch q := x.ref; {
+	case q.instead != nil: // see insteadOf
+	case x.used:
+		q.hold()
+		q.instead = brokenRoad{s.acceptError(why)}
 		s.vat.handedOff(func(h *Handoffs) { h.Broken++ })
-		x.ref.instead = brokenRoad{s.acceptError(why)}
+	default:
+		q.divert(s.acceptError(why))
 	}
 	s.acceptFailed(x.ref, x.at)
 }
@@ -137,7 +141,7 @@ func (s *session) acceptLost(x *question, why error) {
 func (s *session) insteadOf(q *questionRef, why error) road {
 	if q.instead == nil && q.vine != nil && q.asked && q.gone == nil {
 		s.questions.visit(q.id, func(x *question) {
-			if !x.returned && !x.used {
+			if !x.returned && !x.finished && !x.used {
 				q.divert(s.acceptError(why))
 			}
 		})
