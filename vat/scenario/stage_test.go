@@ -80,6 +80,7 @@ const (
 	optionBare      = "bare"      // no bootstrap
 	optionLevel1    = "level1"    // none of the features of Vatwork
 	optionNoForward = "noforward" // no contacts that were forwarded
+	optionPromised  = "promised"  // its bootstrap is a promise of its own, called boot
 )
 
 // noFeatures is a bit that no vat knows, since zero would mean all that there are.
@@ -90,15 +91,21 @@ func (st *stage) add(spec string) error {
 	name, rest, _ := strings.Cut(spec, ":")
 	m := newMember(name)
 	cfg := transport.Config{Name: name, Wrap: st.wire.wrap}
-	var boot capnp.Client
-	if rest == optionLevel1 {
+	serve := func(v *vat.Vat) (capnp.Client, error) {
+		m.v = v
+		switch rest {
+		case optionBare:
+			return capnp.Client{}, nil
+		case optionPromised:
+			return capnp.Client(m.newPromise("boot")), nil
+		}
+		return m.newObject(name), nil
+	}
+	switch rest {
+	case optionLevel1:
 		cfg.Features = noFeatures
-	}
-	if rest == optionNoForward {
+	case optionNoForward:
 		cfg.Features = transport.AllFeatures &^ transport.FeatureForwardedContacts
-	}
-	if rest != optionBare {
-		boot = m.newObject(name)
 	}
 	network, err := st.memory.Vat(name, cfg)
 	if err != nil {
@@ -108,7 +115,7 @@ func (st *stage) add(spec string) error {
 	m.v, err = vat.New(vat.Config{
 		Network:     dialing,
 		Directory:   dialing,
-		Bootstrap:   boot,
+		Serve:       serve,
 		EarlyReturn: []vat.EarlyReturn{{Interface: play.Thing_TypeID, Method: 1, Caps: [][]uint16{{0}}}},
 		Logger:      slog.New(slog.NewTextHandler(st.t.Output(), nil)),
 		Tap:         func(vat.TapEvent) { st.dice.stumble() },
