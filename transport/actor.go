@@ -63,6 +63,7 @@ type Actor struct {
 	mu      sync.Mutex
 	queue   [][]byte
 	spare   [][]byte      // an empty queue, to take turns with
+	free    [][]byte      // frames that were written, for Buffer
 	frames  int           // queued, or being written
 	bytes   int           // of these
 	running int           // goroutines
@@ -114,6 +115,28 @@ func (a *Actor) Queued() (frames, bytes int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.frames, a.bytes
+}
+
+// Frames that are kept to be used again: how large each may be, and how many.
+const (
+	spareFrame  = 1 << 10
+	spareFrames = 64
+)
+
+// Buffer is an empty slice with that capacity or more, for a frame to be sent.
+func (a *Actor) Buffer(size int) []byte {
+	if size <= spareFrame {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for n := len(a.free); n > 0; n = len(a.free) {
+			b := a.free[n-1]
+			a.free = a.free[:n-1]
+			if cap(b) >= size {
+				return b
+			}
+		}
+	}
+	return make([]byte, 0, max(size, 256))
 }
 
 // AwaitRoom blocks while limit bytes or more wait to be written, and reports whether that is over: false says that
@@ -328,7 +351,12 @@ func (a *Actor) written(batch [][]byte, err error, last bool) {
 	a.frames -= len(batch)
 	a.bytes -= size(batch)
 	a.tellRoom()
-	clear(batch)
+	for i, frame := range batch {
+		if cap(frame) <= spareFrame && len(a.free) < spareFrames {
+			a.free = append(a.free, frame[:0])
+		}
+		batch[i] = nil
+	}
 	if cap(batch) <= maxSpare {
 		a.spare = batch[:0]
 	}

@@ -64,6 +64,9 @@ func (f *frameReader) message() (*capnp.Message, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(f.sizes) == 1 && total <= smallBody {
+		return f.small(total)
+	}
 	body, err := f.readBody(total)
 	if err != nil {
 		return nil, err

@@ -67,14 +67,13 @@ func (s *session) onCall(c rpc.Call) error {
 	}
 	ctx, cancel := context.WithCancel(s.vat.ctx)
 	ref.cancel = cancel
-	table := c.Message().CapTable() // not that of params, which may be null
 	x := &call{
-		vat:     s.vat,
-		ctx:     ctx,
-		method:  capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()},
-		args:    content.Struct(),
-		ret:     ref,
-		release: func() { table.Reset() },
+		vat:    s.vat,
+		ctx:    ctx,
+		method: capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()},
+		args:   content.Struct(),
+		ret:    ref,
+		msg:    c.Message(), // not that of params, which may be null
 	}
 	ref.flight.begin(x)
 	err = s.flow.admit(s.vat, x, c.Message())
@@ -256,24 +255,42 @@ func (s *session) copyResult(res result) (rpc.Payload, result) {
 	if res.err != nil {
 		return rpc.Payload{}, res
 	}
-	p := must(must(newMessage().NewReturn()).NewResults())
 	if res.cap != nil {
 		if err := s.exportRoom(1); err != nil {
 			return rpc.Payload{}, result{err: err, release: res.release}
 		}
-		return p, res
+		return must(must(newMessage().NewReturn()).NewResults()), res
 	}
-	err := p.SetContent(res.content)
-	if err != nil {
-		err = failed("results cannot be copied: %v", err)
-	} else {
+	p, err := res.payload()
+	if err == nil {
 		err = s.tooLarge(p.Message(), "results")
 	}
-	if err != nil {
-		p.Message().CapTable().Reset()
-		return rpc.Payload{}, result{err: err, release: res.release}
+	switch {
+	case err != nil:
+		if !res.ready {
+			s.vat.recycleLater(p.Message())
+		}
+		return rpc.Payload{}, result{err: err, release: res.release, msg: res.msg}
+	case !res.plain:
+		return p, result{content: must(p.Content()), release: res.release}
+	case !res.ready && res.msg != nil:
+		recycle(res.msg)
 	}
-	return p, result{content: must(p.Content()), release: res.release}
+	return p, result{plain: true, release: res.release}
+}
+
+// payload is that of a Return with the content of r, which is copied unless it lies there already. Where it is
+// not copied, the message of a plain result passes to who sends it.
+func (r result) payload() (rpc.Payload, error) {
+	if r.ready {
+		m := must(rpc.ReadRootMessage(r.content.Message()))
+		return must(must(m.Return()).Results()), nil
+	}
+	p := must(must(newMessage().NewReturn()).NewResults())
+	if err := p.SetContent(r.content); err != nil {
+		return p, failed("results cannot be copied: %v", err)
+	}
+	return p, nil
 }
 
 // sendReturn sends the one Return of an answer, with p and res as from copyResult.
@@ -286,19 +303,32 @@ func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
 	if res.cap != nil {
 		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
 	}
-	mine := make([]pin, len(pins))
+	var mine []pin
 	for i := range pins {
-		mine[i] = pins[i].again()
+		mine = append(mine, pins[i].again())
 	}
 	exports := s.writeCaps(p, mine)
 	s.answers.visit(id, func(a *answer) { a.results = exports })
 	m := must(rpc.ReadRootMessage(p.Message()))
 	r := must(m.Return())
 	r.SetAnswerId(id)
-	s.returnMessage(id, m, r)
+	s.returning(id, r)
+	if res.plain {
+		s.send(m)
+	} else {
+		s.emit((*sendShared)(m.Message()))
+	}
+	s.flushBroken()
 }
 
 func (s *session) returnMessage(id uint32, m rpc.Message, r rpc.Return) {
+	s.returning(id, r)
+	s.send(m)
+	s.flushBroken()
+}
+
+// returning notes the one Return of an answer.
+func (s *session) returning(id uint32, r rpc.Return) {
 	s.answers.visit(id, func(a *answer) {
 		if a.returned {
 			panic("vat: second Return of an answer")
@@ -307,8 +337,6 @@ func (s *session) returnMessage(id uint32, m rpc.Message, r rpc.Return) {
 		// The parameters' capabilities, if any, are given back one by one, when the last holder lets go.
 		r.SetReleaseParamCaps(!a.hasParams && !a.ref.early)
 	})
-	s.send(m)
-	s.flushBroken()
 }
 
 // onFinish obeys "Message type sent from the caller to the callee to indicate: (1) the questionId will no

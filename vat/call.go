@@ -25,6 +25,11 @@ type call struct {
 	args   capnp.Struct // in a message of its own, whose table holds its capabilities
 	ret    sink
 
+	// msg is the message of args where that is ours: recycled when they are released. prepared: it is a Call, of which
+	// args are the parameters, and may be sent as it is.
+	msg      *capnp.Message
+	prepared bool
+
 	// early is set where the caller was given promises for the results already (see earlyReturn).
 	early *earlyReturn
 
@@ -38,6 +43,9 @@ func (c *call) releaseArgs() {
 	c.once.Do(func() {
 		if c.release != nil {
 			c.release()
+		}
+		if c.msg != nil {
+			recycle(c.msg)
 		}
 	})
 }
@@ -65,12 +73,31 @@ type result struct {
 	content capnp.Ptr // in a message whose table holds the capabilities
 	cap     *pin      // the whole result is this capability: Accept and Bootstrap
 	release func()
+
+	// plain results have no capabilities. Nothing can be called on them, so whoever only asks what is at some path in
+	// them does not look: they may be freed by then, and msg, if not nil, be in use again. That is the message of
+	// content.
+	plain bool
+	msg   *capnp.Message
+	// ready: content is that of a Return in a message of its own, which may be sent as it is.
+	ready bool
 }
 
 func (r result) free() {
 	if r.release != nil {
 		r.release()
 	}
+	if r.msg != nil {
+		recycle(r.msg)
+	}
+}
+
+// newResult is a result whose content lies in msg, a message that goes with it.
+func newResult(content capnp.Ptr, msg *capnp.Message) result {
+	if msg.CapTable().Len() == 0 {
+		return result{content: content, plain: true, msg: msg}
+	}
+	return result{content: content, release: func() { msg.CapTable().Reset() }}
 }
 
 // pins are the capabilities of a result, each pinned as it is now, in the order of the message's table.
@@ -82,7 +109,7 @@ func (r result) pins(v *Vat) []pin {
 	if r.cap != nil {
 		return []pin{r.cap.again()}
 	}
-	if msg := r.content.Message(); msg != nil {
+	if msg := r.content.Message(); msg != nil && !r.plain {
 		return v.pinTable(msg)
 	}
 	return nil
@@ -91,9 +118,9 @@ func (r result) pins(v *Vat) []pin {
 // pinTable pins the capabilities of a message, in the order of its table. The caller releases them.
 func (v *Vat) pinTable(msg *capnp.Message) []pin {
 	table := msg.CapTable()
-	pins := make([]pin, table.Len())
-	for i := range pins {
-		pins[i] = v.pinClient(table.At(i))
+	var pins []pin
+	for i := range table.Len() {
+		pins = append(pins, v.pinClient(table.At(i)))
 	}
 	return pins
 }
@@ -108,6 +135,9 @@ func (r result) at(path []capnp.PipelineOp, pins []pin) road {
 			return brokenRoad{failed("the result is a capability: it has no field %d", path[0].Field)}
 		}
 		return pins[0].road
+	}
+	if r.plain {
+		return brokenRoad{failed("call on a null capability")}
 	}
 	p, err := capnp.Transform(r.content, path)
 	if err != nil {

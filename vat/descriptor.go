@@ -282,6 +282,5 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, err
 	}
-	table := p.Message().CapTable()
-	return result{content: content, release: func() { table.Reset() }}, nil
+	return newResult(content, p.Message()), nil
 }

@@ -18,9 +18,7 @@ type flow struct {
 func (f *flow) admit(v *Vat, c *call, m *capnp.Message) error {
 	size := messageSize(m)
 	calls, bytes := f.calls.Add(1), f.bytes.Add(size)
-	release := c.release
 	c.release = func() {
-		release()
 		f.calls.Add(-1)
 		f.bytes.Add(-size)
 	}

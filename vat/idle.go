@@ -119,16 +119,17 @@ func (u *unread) begin() { *u = unread{complete: true} }
 // heard: what was sent may have been read.
 func (u *unread) heard() { *u = unread{} }
 
-// add notes a message of size bytes. Beyond max nothing is kept, 0 for no limit.
-func (u *unread) add(m rpc.Message, size, max int) {
+// add keeps a message of size bytes, if it is wanted. Beyond max nothing is kept, 0 for no limit.
+func (u *unread) add(m rpc.Message, size, max int) (kept bool) {
 	if !u.complete {
-		return
+		return false
 	}
 	if u.bytes += size; max > 0 && u.bytes > max {
 		u.heard()
-		return
+		return false
 	}
 	u.sent = append(u.sent, m)
+	return true
 }
 
 // retire takes s, of which nothing is used, out of the vat's sessions, unless something has just been posted to it.

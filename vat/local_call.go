@@ -76,17 +76,14 @@ func (c *call) place(s capnp.Send) error {
 	if s.PlaceArgs == nil {
 		return nil
 	}
-	msg, seg := capnp.NewSingleSegmentMessage(nil)
-	args, err := capnp.NewRootStruct(seg, s.ArgsSize)
+	err := c.newArgs(s.ArgsSize)
 	if err == nil {
-		err = s.PlaceArgs(args)
+		err = s.PlaceArgs(c.args)
 	}
 	if err != nil {
-		msg.CapTable().Reset()
-		return err
+		c.releaseArgs()
 	}
-	c.args, c.release = args, func() { msg.CapTable().Reset() }
-	return nil
+	return err
 }
 
 // A promisedAnswer is the answer to a call of local code: the sink of the call, and the PipelineCaller of

@@ -1,14 +1,57 @@
 package vat
 
 import (
+	"encoding/binary"
+	"sync"
+
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/transport"
 )
+
+var messages = sync.Pool{New: func() any { return new(capnp.Message) }}
 
 // newMessage starts a message of rpc.capnp in memory that grows as needed.
 func newMessage() rpc.Message {
-	_, seg := capnp.NewSingleSegmentMessage(nil)
-	return must(rpc.NewRootMessage(seg))
+	msg := messages.Get().(*capnp.Message)
+	msg.TraverseLimit, msg.DepthLimit = 0, 0
+	return must(rpc.NewRootMessage(must(msg.Reset(capnp.SingleSegment(nil)))))
+}
+
+// recycle takes back a message, ours or a peer's, once, for its memory to be used again: nothing of it may be looked
+// at from then on. Its capabilities are released, so unless there are none, it is not for turns (see [Vat.later]). A
+// message that is never recycled is garbage in the end, and no harm done.
+func recycle(msg *capnp.Message) {
+	if !transport.Recycle(msg) {
+		messages.Put(msg)
+	}
+}
+
+// recycleLater is recycle for turns.
+func (v *Vat) recycleLater(msg *capnp.Message) {
+	if msg.CapTable().Len() == 0 {
+		recycle(msg)
+		return
+	}
+	v.later(func() { recycle(msg) })
+}
+
+// resetLater releases the capabilities of msg, off any turn.
+func (v *Vat) resetLater(msg *capnp.Message) {
+	if table := msg.CapTable(); table.Len() > 0 {
+		v.later(func() { table.Reset() })
+	}
+}
+
+// appendFrame appends m, encoded for the wire, to b.
+func appendFrame(b []byte, m *capnp.Message) []byte {
+	if m.NumSegments() != 1 {
+		return append(b, must(m.Marshal())...)
+	}
+	data := must(m.Segment(0)).Data()
+	b = binary.LittleEndian.AppendUint64(b, uint64(len(data)/8)<<32) // one segment, of so many words
+	return append(b, data...)
 }
 
 // descriptorBytes is set aside for the descriptor of each capability: a contact with a few addresses.

@@ -213,12 +213,16 @@ func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
 	if r.msg.Load() != nil {
 		return capnp.Struct{}, failed("AllocResults called twice")
 	}
-	msg, seg := capnp.NewSingleSegmentMessage(nil)
-	res, err := capnp.NewRootStruct(seg, sz)
+	// In a Return, so that nothing is copied where they go to a peer.
+	payload := must(must(newMessage().NewReturn()).NewResults())
+	res, err := capnp.NewStruct(payload.Segment(), sz)
+	if err == nil {
+		err = payload.SetContent(res.ToPtr())
+	}
 	if err != nil {
 		return capnp.Struct{}, err
 	}
-	r.msg.Store(msg)
+	r.msg.Store(payload.Message())
 	r.res = res
 	return res, nil
 }
@@ -237,9 +241,10 @@ func (r *returner) Return() {
 	res := result{err: r.err}
 	if msg := r.msg.Load(); msg != nil {
 		if r.err == nil && !r.handedOver {
-			res.content, res.release = r.res.ToPtr(), func() { msg.CapTable().Reset() }
+			res = newResult(r.res.ToPtr(), msg)
+			res.ready = true
 		} else {
-			msg.CapTable().Reset()
+			recycle(msg)
 		}
 	}
 	if !r.handedOver {

@@ -66,14 +66,15 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 		s.emit(do(func() { c.reject(err) }))
 		return
 	}
-	m, call, err := s.buildCall(target, c)
+	unsure := s.undecided(on)
+	asIs := c.prepared && !unsure // unsure, it may have to be sent once more
+	m, call, err := s.buildCall(target, c, asIs)
 	if err != nil {
 		s.emit(do(func() { c.reject(err) }))
 		return
 	}
 	q := newQuestionRef(s, 1)
 	entry := &question{to: c.ret, on: on}
-	unsure := s.undecided(on)
 	if unsure {
 		entry.unsure = c
 		s.questions.visit(on.id, func(x *question) { x.used, x.sent = true, append(x.sent, q) })
@@ -88,6 +89,9 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	if keep {
 		s.keepResults(call, c, q)
+	}
+	if asIs {
+		c.msg = nil // it is sent, and not the call's to release any more
 	}
 	s.send(m)
 	s.flushBroken()
@@ -133,24 +137,45 @@ func samePath(a, b []capnp.PipelineOp) bool {
 	return true
 }
 
-// buildCall writes all of a Call but its question id and its capabilities.
-func (s *session) buildCall(target wireTarget, c *call) (rpc.Message, rpc.Call, error) {
-	m := newMessage()
-	call := must(m.NewCall())
+// buildCall writes all of a Call but its question id and its capabilities, into the message that c was prepared in or
+// another.
+func (s *session) buildCall(target wireTarget, c *call, asIs bool) (rpc.Message, rpc.Call, error) {
+	var m rpc.Message
+	var call rpc.Call
+	var err error
+	if asIs {
+		m = must(rpc.ReadRootMessage(c.msg))
+		call = must(m.Call())
+	} else {
+		m = newMessage()
+		call = must(m.NewCall())
+		if err = must(call.NewParams()).SetContent(c.args.ToPtr()); err != nil {
+			err = failed("parameters cannot be copied: %v", err)
+		}
+	}
 	target.encode(must(call.NewTarget()))
 	call.SetInterfaceId(c.method.InterfaceID)
 	call.SetMethodId(c.method.MethodID)
-	payload := must(call.NewParams())
-	err := payload.SetContent(c.args.ToPtr())
-	if err != nil {
-		err = failed("parameters cannot be copied: %v", err)
-	} else {
+	if err == nil {
 		err = s.tooLarge(m.Message(), "parameters")
 	}
-	if err != nil {
-		m.Message().CapTable().Reset()
+	if err != nil && !asIs {
+		s.vat.recycleLater(m.Message())
 	}
 	return m, call, err
+}
+
+// newArgs makes a Call around the parameters of a call that local code makes, so that they are not copied where it
+// goes to a peer.
+func (c *call) newArgs(size capnp.ObjectSize) error {
+	payload := must(must(newMessage().NewCall()).NewParams())
+	c.msg, c.prepared = payload.Message(), true
+	args, err := capnp.NewStruct(payload.Segment(), size)
+	if err != nil {
+		return err
+	}
+	c.args = args
+	return payload.SetContent(args.ToPtr())
 }
 
 // putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.

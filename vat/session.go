@@ -67,7 +67,8 @@ type session struct {
 
 // wire is what the protocol needs of the transport.
 type wire interface {
-	send(m rpc.Message)
+	// send sends m, and says whether it keeps it.
+	send(m rpc.Message) (kept bool)
 	abort(m rpc.Message)
 	node() Node
 }
@@ -86,15 +87,25 @@ func newSession(v *Vat, peer transport.VatID, h host) *session {
 // An effect is what a turn wants done once it has succeeded.
 type effect interface{ apply(s *session) }
 
-// sendFrame sends a message, which it owns, with the capabilities in its table.
-type sendFrame struct{ msg rpc.Message }
+// sendFrame sends a message, which it owns, with the capabilities in its table, and recycles it.
+type sendFrame capnp.Message
 
-func (e sendFrame) apply(s *session) {
-	s.wire.send(e.msg)
-	table := e.msg.Message().CapTable()
-	if table.Len() > 0 {
-		s.vat.later(func() { table.Reset() })
+func (e *sendFrame) apply(s *session) {
+	msg := (*capnp.Message)(e)
+	if s.wire.send(must(rpc.ReadRootMessage(msg))) {
+		s.vat.resetLater(msg)
+	} else {
+		s.vat.recycleLater(msg)
 	}
+}
+
+// sendShared is sendFrame for a message of which the tables keep a part.
+type sendShared capnp.Message
+
+func (e *sendShared) apply(s *session) {
+	msg := (*capnp.Message)(e)
+	s.wire.send(must(rpc.ReadRootMessage(msg)))
+	s.vat.resetLater(msg)
 }
 
 // putParcel puts a parcel on the road of somebody else.
@@ -119,7 +130,7 @@ type do func()
 func (e do) apply(*session) { e() }
 
 func (s *session) emit(e effect)             { s.out = append(s.out, e) }
-func (s *session) send(m rpc.Message)        { s.emit(sendFrame{m}) }
+func (s *session) send(m rpc.Message)        { s.emit((*sendFrame)(m.Message())) }
 func (s *session) deliver(to road, p parcel) { s.emit(putParcel{delivery{to, p}}) }
 
 // later has pins released off the turn.

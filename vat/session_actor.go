@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"capnproto.org/go/capnp/v3"
@@ -111,14 +112,13 @@ func (a *sessionActor) turn(m any) {
 		a.attempt(func() error { m.f(s); return nil })
 		close(m.done)
 		return
-	case linkFrame:
-		if m.l != a.link {
-			return // of a connection that was given up
+	case *linkFrame:
+		f := *m
+		*m = linkFrame{}
+		linkFrames.Put(m)
+		if f.l == a.link { // and not of a connection that was given up
+			a.incoming(f.msg)
 		}
-		s.confirmed.Store(true)
-		a.heard++
-		a.tap(false, m.msg)
-		a.attempt(func() error { return a.frame(m.msg) })
 		return
 	}
 	if s.hello.Load() == nil {
@@ -130,6 +130,13 @@ func (a *sessionActor) turn(m any) {
 		return
 	}
 	a.attempt(func() error { return s.handle(m) })
+}
+
+func (a *sessionActor) incoming(msg *capnp.Message) {
+	a.s.confirmed.Store(true)
+	a.heard++
+	a.tap(false, msg)
+	a.attempt(func() error { return a.frame(msg) })
 }
 
 // frame takes a message of the peer's. If the turn fails nothing has taken the capabilities that were read from it.
@@ -299,7 +306,8 @@ type link struct {
 	a     *sessionActor
 	pid   *actor.PID
 	actor *transport.Actor
-	gone  latch // closed with the connection
+	gone  latch          // closed with the connection
+	next  transport.Send // used again for each frame
 }
 
 type linkFrame struct {
@@ -307,10 +315,14 @@ type linkFrame struct {
 	msg *capnp.Message
 }
 
+var linkFrames = sync.Pool{New: func() any { return new(linkFrame) }}
+
 // Frame implements transport.Upcall: on the goroutine that reads.
 func (l *link) Frame(msg *capnp.Message) {
 	l.a.s.queue.AwaitRoom(maxFrames)
-	if l.a.s.post(linkFrame{l, msg}) {
+	m := linkFrames.Get().(*linkFrame)
+	*m = linkFrame{l, msg}
+	if l.a.s.post(m) {
 		l.a.s.run()
 	}
 }
@@ -318,15 +330,16 @@ func (l *link) Frame(msg *capnp.Message) {
 // Closed implements transport.Upcall.
 func (l *link) Closed(err error) { l.a.s.tell(&linkClosed{l, err}) }
 
-func (l *link) send(m rpc.Message) {
-	b := must(m.Message().Marshal())
+func (l *link) send(m rpc.Message) (kept bool) {
+	size := must(m.Message().TotalSize())
+	l.next.Frame = appendFrame(l.actor.Buffer(int(size)), m.Message())
 	l.a.tap(true, m.Message())
-	l.a.s.vat.system.Root.Send(l.pid, &transport.Send{Frame: b})
+	l.a.s.vat.system.Root.Send(l.pid, &l.next)
 	max := l.a.s.vat.limits.QueueBytes
 	if l.a.s.dialed && !l.a.s.confirmed.Load() {
 		max = 0 // both may have dialed: see Vat.accepted
 	}
-	l.a.unread.add(m, len(b), max)
+	return l.a.unread.add(m, int(size), max)
 }
 
 func (l *link) abort(m rpc.Message) {

@@ -38,17 +38,17 @@ func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
 
 // share makes the results of the answer those of a question too: they are freed when both are done with them.
 func (a *answer) share() result {
-	res := *a.pipe.res
-	if free := res.release; free != nil {
-		var holders atomic.Int32
-		holders.Store(2)
-		res.release = func() {
-			if holders.Add(-1) == 0 {
-				free()
-			}
+	all := *a.pipe.res
+	var holders atomic.Int32
+	holders.Store(2)
+	res := all
+	res.msg, res.ready = nil, false
+	res.release = func() {
+		if holders.Add(-1) == 0 {
+			all.free()
 		}
-		a.pipe.res = &res
 	}
+	a.pipe.res = &res
 	return res
 }
 

@@ -1,0 +1,48 @@
+package transport
+
+import (
+	"bytes"
+	"testing"
+
+	"capnproto.org/go/capnp/v3"
+)
+
+// Small messages take their memory from those that were given back, and nothing of one shows in the next.
+func TestRecycle(t *testing.T) {
+	var stream bytes.Buffer
+	texts := []string{"a longer text that goes first", "short", "", "another"}
+	for _, text := range texts {
+		msg, seg := capnp.NewSingleSegmentMessage(nil)
+		root, err := capnp.NewRootStruct(seg, capnp.ObjectSize{PointerCount: 1})
+		if err == nil {
+			err = root.SetText(0, text)
+		}
+		b, err2 := msg.Marshal()
+		if err != nil || err2 != nil {
+			t.Fatal(err, err2)
+		}
+		stream.Write(b)
+	}
+	r := newFrameReader(&stream, DefaultLimits())
+	for _, want := range texts {
+		msg, err := r.next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		root, err := msg.Root()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := root.Struct().Ptr(0)
+		if got := p.Text(); err != nil || got != want {
+			t.Errorf("read %q, %v, want %q", got, err, want)
+		}
+		if !Recycle(msg) {
+			t.Error("a small message was not taken back")
+		}
+	}
+	other, _ := capnp.NewSingleSegmentMessage(nil)
+	if Recycle(other) {
+		t.Error("a message that was never read was taken")
+	}
+}
