@@ -26,10 +26,14 @@ func listen(t Transport) (l net.Listener, addr string, remove func() error, err 
 	remove = func() error { return nil }
 	switch t {
 	case Unix:
-		if l, remove, err = listenUnix(); err != nil {
+		path, remove, err := socketPath()
+		if err != nil {
 			return nil, "", nil, err
 		}
-		return l, l.Addr().String(), remove, nil
+		if l, err = net.Listen("unix", path); err != nil {
+			return nil, "", nil, errors.Join(err, remove())
+		}
+		return l, path, remove, nil
 	case TCP, TLS:
 	default:
 		return nil, "", nil, fmt.Errorf("no transport is called %q", t)

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,79 +28,66 @@ func (s vatwork) Name() string { return s.name }
 
 var serial atomic.Int64 // names for plain vats, in this process
 
-// network makes the network of a vat: for TLS with a new key, else in plain mode, which is of loopback only.
-func (s vatwork) network(t Transport) (transport.Network, error) {
-	cfg := transport.Config{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))}
+// network makes the network of a vat: for TLS with a new key, else in plain mode, which is of loopback and of Unix
+// sockets only. remove is for the end.
+func (s vatwork) network(t Transport) (n transport.Network, remove func() error, err error) {
+	cfg := transport.Config{Logger: slog.New(slog.DiscardHandler)}
 	if s.proxied {
 		cfg.Features = transport.AllFeatures &^ transport.FeatureHandoff
 	}
-	switch t {
-	case TLS:
+	remove = func() error { return nil }
+	if t == TLS {
 		key, err := transport.NewIdentity()
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
-		return transport.ListenTLS("127.0.0.1:0", key, cfg)
-	case TCP:
-		return transport.ListenPlain("127.0.0.1:0", fmt.Sprintf("bench-%d-%d", os.Getpid(), serial.Add(1)), cfg)
+		n, err = transport.ListenTLS("127.0.0.1:0", key, cfg)
+		return n, remove, err
 	}
-	return nil, fmt.Errorf("%s is no network of vats", t)
+	addr := "127.0.0.1:0"
+	if t == Unix {
+		var path string
+		if path, remove, err = socketPath(); err != nil {
+			return nil, nil, err
+		}
+		addr = "unix:" + path
+	}
+	n, err = transport.ListenPlain(addr, fmt.Sprintf("bench-%d-%d", os.Getpid(), serial.Add(1)), cfg)
+	if err != nil {
+		err = errors.Join(err, remove())
+	}
+	return n, remove, err
 }
 
-func (s vatwork) vat(t Transport, cfg vat.Config) (*vat.Vat, string, error) {
-	network, err := s.network(t)
+// vat makes a vat, which end ends.
+func (s vatwork) vat(t Transport, cfg vat.Config) (v *vat.Vat, addr string, end func() error, err error) {
+	network, remove, err := s.network(t)
 	if err != nil {
-		return nil, "", err
+		return nil, "", nil, err
 	}
 	cfg.Network = network
 	cfg.EarlyReturn = EarlyReturns()
-	v, err := vat.New(cfg)
-	if err != nil {
-		return nil, "", errors.Join(err, network.Close())
+	if v, err = vat.New(cfg); err != nil {
+		return nil, "", nil, errors.Join(err, network.Close(), remove())
 	}
-	return v, string(v.ID()) + "|" + network.Addrs()[0], nil
+	return v, string(v.ID()) + "|" + network.Addrs()[0], func() error { return errors.Join(v.Close(), remove()) }, nil
 }
 
 func (s vatwork) Serve(t Transport) (Server, error) {
-	if t == Unix {
-		return s.serveUnix()
-	}
-	v, addr, err := s.vat(t, vat.Config{Bootstrap: newHost()})
+	_, addr, end, err := s.vat(t, vat.Config{Bootstrap: newHost()})
 	if err != nil {
 		return nil, err
 	}
-	return &server{addr, closers{v.Close}}, nil
-}
-
-// serveUnix serves on a Unix socket, which is for level 1 peers: the vat's two-party listener.
-func (s vatwork) serveUnix() (Server, error) {
-	l, remove, err := listenUnix()
-	if err != nil {
-		return nil, err
-	}
-	v, _, err := s.vat(TCP, vat.Config{Bootstrap: newHost()})
-	if err != nil {
-		return nil, errors.Join(err, l.Close(), remove())
-	}
-	go func() { _ = v.ServeTwoParty(l) }()
-	return &server{l.Addr().String(), closers{v.Close, remove}}, nil
+	return &server{addr, closers{end}}, nil
 }
 
 func (s vatwork) Dial(ctx context.Context, t Transport, addr string) (Caller, error) {
-	if t == Unix {
-		v, _, err := s.vat(TCP, vat.Config{})
-		if err != nil {
-			return nil, err
-		}
-		c, err := v.DialTwoParty(ctx, "unix", addr)
-		return newCapCaller(ctx, wire.Echo(c), err, v.Close)
-	}
-	v, _, err := s.vat(t, vat.Config{})
+	v, _, end, err := s.vat(t, vat.Config{})
 	if err != nil {
 		return nil, err
 	}
 	c, err := bootstrap(ctx, v, addr)
-	return newCapCaller(ctx, wire.Echo(c), err, v.Close)
+	return newCapCaller(ctx, wire.Echo(c), err, end)
 }
 
 func bootstrap(ctx context.Context, v *vat.Vat, addr string) (capnp.Client, error) {
@@ -117,7 +102,7 @@ func (s vatwork) ServeBroker(t Transport, host string) (Server, error) {
 	ctx, cancel := startTime()
 	defer cancel()
 	var bob *vat.Vat
-	v, addr, err := s.vat(t, vat.Config{Serve: func(v *vat.Vat) (capnp.Client, error) {
+	_, addr, end, err := s.vat(t, vat.Config{Serve: func(v *vat.Vat) (capnp.Client, error) {
 		bob = v
 		carol, err := bootstrap(ctx, v, host)
 		if err != nil {
@@ -128,7 +113,7 @@ func (s vatwork) ServeBroker(t Transport, host string) (Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &server{addr + "|" + host, closers{v.Close}}, nil
+	return &server{addr + "|" + host, closers{end}}, nil
 }
 
 func (s vatwork) DialBroker(ctx context.Context, t Transport, addr string) (*Alice, error) {
@@ -136,7 +121,7 @@ func (s vatwork) DialBroker(ctx context.Context, t Transport, addr string) (*Ali
 	if len(parts) != 3 {
 		return nil, fmt.Errorf("%q is no address of a broker", addr)
 	}
-	v, _, err := s.vat(t, vat.Config{})
+	v, _, end, err := s.vat(t, vat.Config{})
 	if err != nil {
 		return nil, err
 	}
@@ -145,11 +130,11 @@ func (s vatwork) DialBroker(ctx context.Context, t Transport, addr string) (*Ali
 		err = bob.Resolve(ctx)
 	}
 	if err != nil {
-		return nil, errors.Join(err, v.Close())
+		return nil, errors.Join(err, end())
 	}
 	carol, err := bootstrap(ctx, v, parts[2])
 	if err != nil {
-		return nil, errors.Join(err, v.Close())
+		return nil, errors.Join(err, end())
 	}
 	carolID, _, _ := strings.Cut(parts[2], "|")
 	return &Alice{
@@ -159,7 +144,7 @@ func (s vatwork) DialBroker(ctx context.Context, t Transport, addr string) (*Ali
 		Close: func() error {
 			bob.Release()
 			carol.Release()
-			return v.Close()
+			return end()
 		},
 	}, nil
 }
@@ -178,22 +163,15 @@ func newCapCaller(ctx context.Context, c wire.Echo, err error, end func() error)
 	return &capCaller{c, closers{func() error { c.Release(); return end() }}}, nil
 }
 
-// listenUnix listens in a folder of its own, which remove removes.
-func listenUnix() (l net.Listener, remove func() error, err error) {
+// socketPath is for a Unix socket, in a folder of its own, which remove removes.
+func socketPath() (path string, remove func() error, err error) {
 	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
-		return nil, nil, err
-	}
-	remove = func() error { return os.RemoveAll(dir) }
-	if l, err = net.Listen("unix", filepath.Join(dir, "s")); err != nil {
-		return nil, nil, errors.Join(err, remove())
-	}
-	return l, remove, nil
+	return filepath.Join(dir, "s"), func() error { return os.RemoveAll(dir) }, err
 }
 
 // NewObjects makes a vat, in which spawn makes objects that are actors. Whoever calls it closes the vat.
 func NewObjects() (v *vat.Vat, spawn func() (wire.Echo, error), err error) {
-	v, _, err = vatwork{}.vat(TCP, vat.Config{})
+	v, _, _, err = vatwork{}.vat(TCP, vat.Config{})
 	return v, func() (wire.Echo, error) {
 		return vat.Spawn[wire.Echo](v, wire.Echo_Methods, func() wire.Echo_Server { return echo{} })
 	}, err
