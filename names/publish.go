@@ -206,6 +206,25 @@ func (p *publication) replace(ctx context.Context, what capnp.Client) error {
 	return nil
 }
 
+// Publish publishes what under name, in the name of the node itself. It takes over what. See Directory.publish.
+func (r *Registry) Publish(ctx context.Context, name string, what capnp.Client) error {
+	_, err := r.publish(ctx, name, what, r.cfg.ID)
+	return err
+}
+
+// Withdraw withdraws a name that publisher has published at this node. Not found: nobody has published it anywhere.
+func (r *Registry) Withdraw(ctx context.Context, name string, publisher transport.VatID) (found bool, err error) {
+	known, p := r.known(ctx, name)
+	switch {
+	case known.State == Absent:
+		return false, nil
+	case p == nil || known.Publisher != publisher:
+		return true, failed("the name %q was published by %s, at node %s, who alone can withdraw it", name, known.Publisher.Short(), r.called(known.Holder))
+	}
+	p.withdraw(ctx)
+	return true, nil
+}
+
 // withdraw ends a publication, and tells all.
 func (p *publication) withdraw(ctx context.Context) {
 	p.end("withdrawn")

@@ -18,6 +18,10 @@ type Config struct {
 	ID   transport.VatID
 	Name string // of the member
 
+	// Epoch grows with each start of the node; what it said before is forgotten by the others. 0 means the time in
+	// nanoseconds since 1970.
+	Epoch uint64
+
 	// Member is the name of a member, also of one that has failed or left, and whether the cluster remembers it. It
 	// must not block. nil: no names, and nothing is forgotten.
 	Member func(transport.VatID) (name string, ok bool)
@@ -58,11 +62,14 @@ func New(cfg Config) *Registry {
 	if cfg.Member == nil {
 		cfg.Member = func(transport.VatID) (string, bool) { return "", true }
 	}
+	if cfg.Epoch == 0 {
+		cfg.Epoch = uint64(time.Now().UnixNano())
+	}
 	r := &Registry{
 		cfg:     cfg,
 		log:     cfg.Logger,
 		ready:   make(chan struct{}),
-		table:   newTable(cfg.ID, uint64(time.Now().UnixNano())),
+		table:   newTable(cfg.ID, cfg.Epoch),
 		links:   map[transport.VatID]*link{},
 		watches: map[string]map[*watch]bool{},
 	}

@@ -122,6 +122,7 @@ func TestPublishAtOnce(t *testing.T) {
 func TestPartition(t *testing.T) {
 	tn := newTown(t, "a", "b")
 	tn.publish(tn.own("a"), "old a", tn.nodes["a"].object(t))
+	tn.publish(tn.own("a"), "old a, too", tn.nodes["a"].object(t))
 	tn.part("a", "b")
 	if r := tn.known("b", "old a"); r.State != Gone || r.Why != "node a has failed" {
 		t.Errorf("b knows %+v", r)
@@ -135,6 +136,12 @@ func TestPartition(t *testing.T) {
 	tn.wantGreeting(tn.own("a"), "both", "a")
 	tn.wantGreeting(tn.own("b"), "both", "b")
 	tn.wantGreeting(tn.own("b"), "old a", "b")
+	passing := tn.publish(tn.own("b"), "old a, too", tn.nodes["b"].object(t))
+	_, release := passing.Withdraw(t.Context(), nil)
+	defer release()
+	if why, err := ended(t.Context(), passing); err != nil || tn.known("b", "old a, too").State != Absent {
+		t.Errorf("taken over and withdrawn: %s, %v; b knows %+v", why, err, tn.known("b", "old a, too"))
+	}
 
 	tn.meet("a", "b")
 	for _, p := range []Publication{late, takeover} {
@@ -144,7 +151,7 @@ func TestPartition(t *testing.T) {
 		}
 	}
 	for _, at := range []string{"a", "b"} {
-		for name, by := range map[string]string{"both": "a", "old a": "a", "new b": "b"} {
+		for name, by := range map[string]string{"both": "a", "old a": "a", "old a, too": "a", "new b": "b"} {
 			eventually(t, name+" at "+at, func() bool { r := tn.known(at, name); return r.State == Live && r.Holder == id(by) })
 			tn.wantGreeting(tn.own(at), name, by)
 		}

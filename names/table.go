@@ -119,7 +119,17 @@ func (t *table) establish(o *own) error {
 	}
 	o.held = true
 	t.change(o)
+	t.supersede(o.Name)
 	return nil
+}
+
+// supersede forgets that nodes that are gone had a name: somebody else holds it now. One that comes back tells it anew.
+func (t *table) supersede(name string) {
+	for _, x := range t.others {
+		if !x.alive {
+			delete(x.records, name)
+		}
+	}
 }
 
 // change gives a name the next version.
@@ -190,6 +200,9 @@ func (t *table) merge(from transport.VatID, n told) (changed []string, conflicts
 	for name, r := range next {
 		if x.records[name] != r {
 			changed = append(changed, name)
+		}
+		if r.State == Live {
+			t.supersede(name)
 		}
 		if c, ok := t.meets(r); ok {
 			conflicts = append(conflicts, c)

@@ -8,14 +8,20 @@ import (
 	"os/signal"
 	"syscall"
 
+	"capnproto.org/go/capnp/v3/exc"
 	"github.com/spf13/cobra"
+
+	"github.com/vatwork/vatwork/cmd/node/internal/control"
 )
 
 // Exit codes.
 const (
-	exitOK     = 0
-	exitFailed = 1
-	exitUsage  = 2
+	exitOK         = 0
+	exitFailed     = 1
+	exitUsage      = 2
+	exitNotFound   = 3 // no such name, no such member
+	exitNotRunning = 4 // no node runs on the data folder
+	exitGone       = 5 // what was asked for is gone, or does not answer
 )
 
 // A failure is an error of something that was started, as opposed to a wrong command line.
@@ -39,15 +45,31 @@ func run(args []string) int {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
-	root.AddCommand(newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
+	root.AddCommand(newRunCommand(), newIDCommand(), newMembersCommand(), newPingCommand(), newTreeCommand(),
+		newNamesCommand(), newPublishCommand(), newWithdrawCommand(), newLookupCommand(), newCallCommand(),
+		newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
 	root.SetArgs(args)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return exitOK
 	}
 	fmt.Fprintln(os.Stderr, "vatnode:", err)
-	if _, ok := errors.AsType[*failure](err); ok {
-		return exitFailed
+	return exitCodeOf(err)
+}
+
+func exitCodeOf(err error) int {
+	if _, ok := errors.AsType[*failure](err); !ok {
+		return exitUsage
 	}
-	return exitUsage
+	if _, ok := errors.AsType[*notFound](err); ok {
+		return exitNotFound
+	}
+	if _, ok := errors.AsType[*control.NotRunningError](err); ok {
+		return exitNotRunning
+	}
+	e, ok := errors.AsType[*exc.Exception](err)
+	if ok && e.Type == exc.Disconnected || errors.Is(err, context.DeadlineExceeded) {
+		return exitGone
+	}
+	return exitFailed
 }
