@@ -11,7 +11,7 @@ import (
 )
 
 // AdmissionPatience is how long a vat that nobody knows yet is kept waiting: the news of a member that has just
-// joined may come later than the member itself.
+// joined may come later than the member itself. Meanwhile other members are asked for it.
 const AdmissionPatience = 5 * time.Second
 
 // ErrNotAdmitted is what Admit refuses with.
@@ -69,6 +69,8 @@ func (a *Admission) announceLocked() {
 func (a *Admission) Admit(ctx context.Context, peer transport.VatID) error {
 	ctx, cancel := context.WithTimeout(ctx, AdmissionPatience)
 	defer cancel()
+	again := time.NewTicker(askEvery)
+	defer again.Stop()
 	for {
 		admitted, changed, gossip := a.look(peer)
 		if admitted {
@@ -77,6 +79,7 @@ func (a *Admission) Admit(ctx context.Context, peer transport.VatID) error {
 		select {
 		case <-changed:
 		case <-gossip:
+		case <-again.C:
 		case <-ctx.Done():
 			a.mu.Lock()
 			defer a.mu.Unlock()
@@ -96,8 +99,15 @@ func (a *Admission) look(peer transport.VatID) (admitted bool, changed, gossip <
 		return admitted, changed, nil
 	}
 	n.mu.RLock()
-	defer n.mu.RUnlock()
-	return n.dir.welcome(peer, time.Now()), changed, n.changed
+	admitted, gossip = n.dir.welcome(peer, time.Now()), n.changed
+	n.mu.RUnlock()
+	if !admitted {
+		select {
+		case n.doubt <- struct{}{}:
+		default:
+		}
+	}
+	return admitted, changed, gossip
 }
 
 // Refused returns how often a vat was refused.

@@ -70,6 +70,9 @@ type Config struct {
 
 	// Timing sets the pace. The zero value means LocalTiming on loopback and LANTiming elsewhere.
 	Timing Timing
+
+	// reaches, if not nil, reports whether the network carries gossip to an address: a test splits it by that.
+	reaches func(address string) bool
 }
 
 // Timing is the pace of the gossip. Shorter finds failures sooner, and declares busy members failed more often.

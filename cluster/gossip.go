@@ -106,6 +106,8 @@ func memberlistConfig(cfg *Config, g *gossip, t memberlist.Transport, at netip.A
 	c.TCPTimeout = cfg.Timing.StreamTimeout
 	c.GossipToTheDeadTime = cfg.Timing.DeadTime
 	c.AwarenessMaxMultiplier = cfg.Timing.MaxSlowdown
+	// The default leaves one of some three thousand without a piece of news, in a cluster of fifty.
+	c.RetransmitMult = 6
 	// A vat that crashed comes back on another port at once. Whose name it is, the directory decides.
 	c.DeadNodeReclaimTime = time.Nanosecond
 	c.Delegate, c.Events, c.Alive, c.Conflict = g, g, g, g

@@ -12,7 +12,16 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asChild is what this program is when it is started as a node of its own, and not to test: see process_test.go.
+var asChild = func() bool { return false }
+
+func TestMain(m *testing.M) {
+	if asChild() {
+		return
+	}
+	// Close does not wait for a probe: see there.
+	goleak.VerifyTestMain(m, goleak.IgnoreTopFunction("github.com/hashicorp/memberlist.(*Memberlist).probeNode"))
+}
 
 // quiet is a logger for tests that do not look at the log.
 var quiet = slog.New(slog.DiscardHandler)

@@ -46,6 +46,7 @@ type Node struct {
 	leaving  chan struct{}  // closed by the first Leave
 	tasks    sync.WaitGroup // dispatch, rejoin, and goodbyes under way
 	hangUp   func()         // ends the streams that memberlist has opened
+	doubt    chan struct{}  // of one: somebody is at the door whom nobody has announced
 
 	keysMu  sync.Mutex          // held while keyring changes
 	keyring *memberlist.Keyring // nil where the gossip is in the clear

@@ -74,3 +74,25 @@ func TestHangUp(t *testing.T) {
 	seed()
 	alice.close()
 }
+
+// TestAskWhoIsAtTheDoor: a member whose news has not come is admitted all the same.
+func TestAskWhoIsAtTheDoor(t *testing.T) {
+	mute := func(name string, join ...string) *witness {
+		cfg := configOf(name)
+		cfg.Join = join
+		cfg.Timing.GossipInterval, cfg.Timing.PushPullInterval = time.Hour, time.Hour
+		cfg.Timing.ProbeInterval = time.Hour // which carries news too
+		return start(t, cfg)
+	}
+	alice := mute("alice")
+	bob := mute("bob", alice.GossipAddr())
+	carol := mute("carol", bob.GossipAddr())
+	door := NewAdmission()
+	door.follow(alice.Node)
+	if alice.Addresses(carol.id) != nil {
+		t.Error("the news came")
+	}
+	if err := door.Admit(t.Context(), carol.id); err != nil {
+		t.Error(err)
+	}
+}

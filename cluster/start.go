@@ -45,7 +45,7 @@ func Start(ctx context.Context, cfg Config) (*Node, error) {
 		n.keyring, err = memberlist.NewKeyring(cfg.Keys[1:], cfg.Keys[0])
 	}
 	if err == nil {
-		n.list, err = memberlist.Create(memberlistConfig(&cfg, g, &socket{sock, ctxOfStreams}, at))
+		n.list, err = memberlist.Create(memberlistConfig(&cfg, g, &socket{sock, ctxOfStreams, cfg.reaches}, at))
 	}
 	if err != nil {
 		n.stop()
@@ -79,6 +79,7 @@ func newNode(cfg *Config, self *announcement, now time.Time) *Node {
 		closing:  make(chan struct{}),
 		leaving:  make(chan struct{}),
 		hangUp:   func() {},
+		doubt:    make(chan struct{}, 1),
 		dir:      newDirectory(self, maxVats, now),
 		changed:  make(chan struct{}),
 		refused:  make(map[Cause]uint64),

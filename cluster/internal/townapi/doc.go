@@ -1,0 +1,2 @@
+// Package townapi has the interfaces of the tests of a whole cluster.
+package townapi
