@@ -10,7 +10,7 @@ import "github.com/vatwork/vatwork/transport"
 // introducer has let go, or is lost: over says why).
 //
 // An Accept is answered when the provision is ready and its embargo, if it has one, is lifted. The ids of
-// lifted embargoes are remembered until the provision is over, for a Disembargo may come before its Accept.
+// lifted embargoes are remembered until their Accept has come, or the provision is over: a Disembargo may come first.
 type provision struct {
 	recipient transport.VatID
 	provide   *answerRef // of the Provide, until it is returned
@@ -109,6 +109,9 @@ func (p *provision) settle() []outcome {
 		if a.held && !p.lifted[a.embargo] {
 			wait = append(wait, a)
 			continue
+		}
+		if a.held {
+			delete(p.lifted, a.embargo) // good for one Accept: many may come, of all to whom the contact was forwarded
 		}
 		out = append(out, outcome{a.to, p.copyOf()})
 	}

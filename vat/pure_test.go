@@ -388,3 +388,25 @@ func TestProvision(t *testing.T) {
 		})
 	}
 }
+
+// A provision that was forwarded to many is accepted by each, under an embargo of its own.
+func TestProvisionWithManyEmbargoes(t *testing.T) {
+	var p provision
+	p.name("plain:alice", nil)
+	p.offer(result{cap: &pin{road: brokenRoad{errCanceled}}})
+	for i := range 3 * maxLifted {
+		to, id := &answerRef{id: uint32(i)}, fmt.Sprint(i)
+		lift := func() []outcome { return p.lift(id) }
+		accept := func() []outcome { return p.accept(parked{as: "plain:alice", to: to, embargo: id, held: true}) }
+		first, second := accept, lift
+		if i%2 == 0 {
+			first, second = lift, accept
+		}
+		if out := first(); len(out) != 0 {
+			t.Fatalf("Accept %d was answered early", i)
+		}
+		if out := second(); len(out) != 1 || out[0].to != to {
+			t.Fatalf("Accept %d was not answered", i)
+		}
+	}
+}
