@@ -4,6 +4,7 @@ package sim
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"runtime"
@@ -18,7 +19,7 @@ import (
 func (m *member) drive(r *rand.Rand) {
 	for _, other := range m.w.members {
 		if other != m && r.IntN(2) == 0 {
-			m.add(simapi.Node(m.vat.Bootstrap(forever, id(other.name))), 0)
+			m.add(simapi.Node(m.vat.Bootstrap(forever, id(other.name))), 0, "bootstrap")
 		}
 	}
 	for range m.w.plan.steps {
@@ -56,9 +57,9 @@ func (m *member) step(r *rand.Rand) {
 		m.ask(r, x, n)
 	case n < 95:
 		number := m.w.heights.Add(1)
-		m.add(m.promise(number), number)
+		m.add(m.promise(number), number, "promise")
 	case n < 98:
-		m.add(x.node.AddRef(), x.height)
+		m.add(x.node.AddRef(), x.height, fmt.Sprintf("again %d", x.id))
 	default:
 		x.node.Release()
 		x = nil

@@ -36,7 +36,7 @@ func (o *object) Note(_ context.Context, c simapi.Node_note) error {
 }
 
 func (o *object) Give(_ context.Context, c simapi.Node_give) error {
-	o.m.add(c.Args().Node().AddRef(), c.Args().Height())
+	o.m.add(c.Args().Node().AddRef(), c.Args().Height(), "give")
 	return nil
 }
 

@@ -69,6 +69,9 @@ func (o *oracle) delivered(object, ref, seq uint32) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	h := o.of(ref)
+	if *traced {
+		fmt.Printf("object %d runs note %d.%d\n", object, ref, seq)
+	}
 	h.got = append(h.got, seq)
 	switch {
 	case seq <= h.last:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/internal/simapi"
 )
 
 // line is one message, for -sim.trace.
@@ -29,7 +30,7 @@ func describe(m rpc.Message) string {
 		c, _ := m.Call()
 		t, _ := c.Target()
 		p, _ := c.Params()
-		return fmt.Sprintf("call %d on %s method %d %s results to %v", c.QuestionId(), target(t), c.MethodId(), caps(p), c.SendResultsTo().Which())
+		return fmt.Sprintf("call %d on %s %s %s results to %v", c.QuestionId(), target(t), method(c, p), caps(p), c.SendResultsTo().Which())
 	case rpc.Message_Which_return:
 		r, _ := m.Return()
 		s := fmt.Sprintf("return %d %v release params %v", r.AnswerId(), r.Which(), r.ReleaseParamCaps())
@@ -78,6 +79,16 @@ func describe(m rpc.Message) string {
 		return "abort " + why
 	}
 	return m.Which().String()
+}
+
+// method names the method of a call, and of a note what is noted.
+func method(c rpc.Call, p rpc.Payload) string {
+	if c.MethodId() != 0 {
+		return fmt.Sprintf("method %d", c.MethodId())
+	}
+	content, _ := p.Content()
+	n := simapi.Node_note_Params(content.Struct())
+	return fmt.Sprintf("note %d.%d", n.Ref(), n.Seq())
 }
 
 func target(t rpc.MessageTarget) string {

@@ -193,8 +193,10 @@ func (m *member) newObject() (simapi.Node, error) {
 }
 
 // add puts a reference into the pool, which takes it over.
-func (m *member) add(n simapi.Node, height uint64) {
-	m.back(&ref{id: m.w.refs.Add(1), node: n, height: height})
+func (m *member) add(n simapi.Node, height uint64, how string) {
+	r := &ref{id: m.w.refs.Add(1), node: n, height: height}
+	m.w.oracle.born(r.id, "at %s, by %s", m.name, how)
+	m.back(r)
 }
 
 // back puts one back that was taken out. When the pool is full another goes.
@@ -226,7 +228,9 @@ func (m *member) out(height uint64) *ref {
 		}
 	}
 	m.mu.Unlock()
-	return &ref{id: m.w.refs.Add(1), node: m.root.AddRef()}
+	r := &ref{id: m.w.refs.Add(1), node: m.root.AddRef()}
+	m.w.oracle.born(r.id, "at %s, the root", m.name)
+	return r
 }
 
 // copyOf is one more capability for something that is held, of at most the height.
