@@ -50,7 +50,7 @@ func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 	if x, ok := md.Get(adoptedKey{v}); ok {
 		p := x.(*promise)
 		if snap, ok := p.adopted.again(); ok {
-			return pin{snap, p}
+			return pin{snap, callersOf{p}}
 		}
 	}
 	c, p := v.newPromise()
@@ -74,7 +74,7 @@ func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 		}
 		s.Release()
 	}(s.AddRef())
-	return pin{c.Snapshot(), p}
+	return pin{c.Snapshot(), callersOf{p}}
 }
 
 // An adoption keeps the one client of a promise that stands for one of go-capnp's, as long as anything is pinned

@@ -200,14 +200,14 @@ func (s *session) settleAnswer(id uint32, res result) {
 	var a answer
 	s.answers.visit(id, func(x *answer) { a = *x })
 	var p rpc.Payload
-	told := !a.returned && !a.finished && !a.yourself
-	if told {
+	returns := !a.returned && !a.finished && !a.yourself
+	if returns {
 		p, res = s.copyResult(res)
 	}
 	pins := res.pins(s.vat)
 	for i := range pins {
-		if told {
-			pins[i] = pins[i].toPassOn(s)
+		if returns {
+			pins[i] = s.told(pins[i])
 		}
 	}
 	var ds []delivery
@@ -233,7 +233,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	s.handOn(ds)
 	if a.taker != nil {
 		s.answers.visit(id, func(x *answer) { res = x.share() })
-		check(s.take(a.taker, res))
+		check(s.take(a.taker, res, pins))
 	}
 	s.feeds -= len(a.feeds)
 	for _, f := range a.feeds {

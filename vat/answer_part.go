@@ -15,46 +15,31 @@ const (
 	maxAllFeeds = 4096
 )
 
-// answerClient is a client for what path leads to in the results of an answer. The caller releases it.
-func (s *session) answerClient(id uint32, path []capnp.PipelineOp) (capnp.Client, error) {
-	var c capnp.Client
+// answerPin is where calls on what path leads to in the results of an answer go. The caller frees it.
+func (s *session) answerPin(id uint32, path []capnp.PipelineOp) (to pin, _ error) {
 	if !s.answers.visit(id, func(a *answer) {
 		if a.pipe.res != nil {
-			c = a.pipe.res.clientFor(path, a.pipe.pins)
+			to = a.pipe.res.pinAt(s.vat, path, a.pipe.pins)
 			return
 		}
 		for _, f := range a.feeds {
 			if samePath(f.path, path) {
-				c = f.client.AddRef()
+				to = s.vat.pinClient(f.client)
 				return
 			}
 		}
 		if len(a.feeds) >= maxFeeds || s.feeds >= maxAllFeeds {
-			c = capnp.ErrorClient(overloaded("%d parts of this answer are referred to already, %d of all", len(a.feeds), s.feeds))
+			to = s.vat.follow(capnp.ErrorClient(overloaded("%d parts of this answer are referred to already, %d of all", len(a.feeds), s.feeds)))
 			return
 		}
 		s.feeds++
-		var p *promise
-		c, p = s.vat.newPromise()
-		a.feeds = append(a.feeds, feed{path, p, c.AddRef()})
+		c, p := s.vat.newPromise()
+		to = s.vat.pinClient(c)
+		a.feeds = append(a.feeds, feed{path, p, c})
 	}) {
-		return c, fault("reference to answer %d, which does not exist", id)
+		return to, fault("reference to answer %d, which does not exist", id)
 	}
-	return c, nil
-}
-
-// clientFor is a client for what path leads to, with pins as from r.pins. The caller releases it.
-func (r result) clientFor(path []capnp.PipelineOp, pins []pin) capnp.Client {
-	switch to := r.at(path, pins).(type) {
-	case brokenRoad:
-		return capnp.ErrorClient(to.err)
-	default:
-		if r.cap != nil {
-			return pins[0].client()
-		}
-		p, _ := capnp.Transform(r.content, path)
-		return pins[p.Interface().Capability()].client()
-	}
+	return to, nil
 }
 
 // pinAt pins what path leads to, with pins as from r.pins: what it is by them, whatever it has resolved to since. The
@@ -76,18 +61,9 @@ func (r result) pinAt(v *Vat, path []capnp.PipelineOp, pins []pin) pin {
 func (s *session) pinTarget(t wireTarget) (pin, error) {
 	var to pin
 	if t.onAnswer {
-		c, err := s.answerClient(t.id, t.path)
-		if err != nil {
-			return to, err
-		}
-		defer s.vat.later(c.Release)
-		return s.vat.pinClient(c), nil
+		return s.answerPin(t.id, t.path)
 	}
 	if !s.exports.visit(t.id, func(e *export) {
-		if ref, ok := e.road.(fixedRef); ok {
-			to = pin{e.pin.snap.AddRef(), ref.end()}
-			return
-		}
 		to = pin{e.pin.snap, e.road}.again()
 	}) {
 		return to, fault("Provide of export %d, which does not exist", t.id)

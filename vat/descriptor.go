@@ -38,7 +38,7 @@ func exportIn(d rpc.CapDescriptor) (uint32, bool) {
 
 // describe names the capability of p, which it takes over, to the peer.
 func (s *session) describe(d rpc.CapDescriptor, p pin) {
-	p = p.toPassOn(s)
+	p = s.told(p)
 	s.describeAs(d, p, p.road, p, nil)
 }
 
@@ -93,22 +93,23 @@ func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, int
 
 // describeOwn exports p: it is hosted here, or stands for what cannot be named to the peer yet, or ever.
 func (s *session) describeOwn(d rpc.CapDescriptor, p pin) {
-	switch brand := p.snap.Brand().Value.(type) {
+	key := p.snap.Metadata()
+	switch to := p.road.(type) {
 	case *promise:
-		d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{promise: brand}))
-	case *reference:
-		if o, ok := p.road.(*object); ok {
-			s.describeSettled(d, p, o.hook)
-			return
+		d.SetSenderPromise(s.addPromise(p, key, &watcher{promise: to}))
+		return
+	case fixedRef:
+		to.hold()
+		d.SetSenderPromise(s.addPromise(p, key, &watcher{ref: to.r}))
+		return
+	case *object:
+		key = to.hook
+	case *importRef:
+		if to.left.Load() {
+			key = nil // another export of the same may be a promise, which goes on from there
 		}
-		if _, may := brand.tryFixed(); may {
-			d.SetSenderPromise(s.addPromise(p, p.snap.Metadata(), &watcher{ref: brand}))
-			return
-		}
-		s.describeSettled(d, p, p.snap.Metadata())
-	default:
-		s.describeSettled(d, p, p.snap.Metadata())
 	}
+	s.describeSettled(d, p, key)
 }
 
 // describeSettled exports what will not resolve. Where it is exported as a promise still, its Resolve is owed: the
@@ -205,10 +206,11 @@ func (s *session) readCap(d rpc.CapDescriptor) (capnp.Client, error) {
 		return s.importCap(d.SenderHosted(), false)
 	case rpc.CapDescriptor_Which_senderPromise:
 		return s.importCap(d.SenderPromise(), true)
-	case rpc.CapDescriptor_Which_receiverHosted:
-		return s.ownExport(d.ReceiverHosted())
-	case rpc.CapDescriptor_Which_receiverAnswer:
-		return s.ownAnswer(d)
+	case rpc.CapDescriptor_Which_receiverHosted, rpc.CapDescriptor_Which_receiverAnswer:
+		p, err := s.ownPin(d)
+		c := p.client()
+		s.vat.freeLater(&p) // not as an effect: the turn may fail
+		return c, err
 	case rpc.CapDescriptor_Which_thirdPartyHosted:
 		if !s.has(transport.FeatureHandoff) {
 			return s.importVine(d)
@@ -223,26 +225,25 @@ func (s *session) readCap(d rpc.CapDescriptor) (capnp.Client, error) {
 	return capnp.ErrorClient(unimplemented("capability descriptor of unknown kind %d", d.Which())), nil
 }
 
-// ownExport is a client for one of our exports that the peer sent back.
-func (s *session) ownExport(id uint32) (capnp.Client, error) {
-	var c capnp.Client
-	if !s.exports.visit(id, func(e *export) { c = e.pin.client() }) {
-		return c, fault("capability receiverHosted %d, which is not exported", id)
+// ownPin is where calls go that come back from the peer to what it names as hosted here: by one of our exports, or
+// answers. The caller frees it.
+func (s *session) ownPin(d rpc.CapDescriptor) (to pin, _ error) {
+	if d.Which() == rpc.CapDescriptor_Which_receiverHosted {
+		id := d.ReceiverHosted()
+		if !s.exports.visit(id, func(e *export) { to = pin{e.pin.snap, e.road}.again() }) {
+			return to, fault("capability receiverHosted %d, which is not exported", id)
+		}
+		return to, nil
 	}
-	return c, nil
-}
-
-// ownAnswer is a client for what one of our answers will hold, or holds.
-func (s *session) ownAnswer(d rpc.CapDescriptor) (capnp.Client, error) {
 	pa, err := d.ReceiverAnswer()
 	if err != nil {
-		return capnp.Client{}, fault("unreadable receiverAnswer: %v", err)
+		return to, fault("unreadable receiverAnswer: %v", err)
 	}
 	path, err := decodePath(pa)
 	if err != nil {
-		return capnp.Client{}, err
+		return to, err
 	}
-	return s.answerClient(pa.QuestionId(), path)
+	return s.answerPin(pa.QuestionId(), path)
 }
 
 // readResult makes a result of a payload. What was pipelined on the question may still be under way to the
@@ -260,11 +261,14 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 		path, used := paths[i]
 		switch d.Which() {
 		case rpc.CapDescriptor_Which_receiverHosted, rpc.CapDescriptor_Which_receiverAnswer:
-			c, err := s.readCap(d)
-			if err != nil || !used {
-				return c, err
+			if !used {
+				return s.readCap(d)
 			}
-			return s.embargoResult(c, q, path), nil
+			to, err := s.ownPin(d)
+			if err != nil {
+				return capnp.Client{}, err
+			}
+			return s.embargoResult(to, q, path), nil
 		case rpc.CapDescriptor_Which_thirdPartyHosted:
 			if used && s.has(transport.FeatureHandoff) {
 				return s.acceptResult(d)

@@ -25,6 +25,7 @@ type askDisembargo struct {
 	loopback uint32
 	accept   []byte
 	q        *questionRef // target is its answer: held until this has gone
+	leaves   *importRef   // whose callers have another road now; nil if none have
 }
 
 func (s *session) sendDisembargo(a *askDisembargo) {
@@ -33,6 +34,9 @@ func (s *session) sendDisembargo(a *askDisembargo) {
 		if a.q.gone != nil {
 			return
 		}
+	}
+	if a.leaves != nil {
+		a.leaves.gone = true
 	}
 	m, ctx := msgDisembargo(a.target)
 	if a.accept != nil {

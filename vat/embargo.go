@@ -16,7 +16,6 @@ type embargo struct {
 	lifted bool
 	road   *embargoRef
 	ref    *reference
-	client capnp.Client // what the promise resolved to; owned
 }
 
 // An embargoRef is the road into an embargo, and cut short when that is gone. It keeps what is behind it as long
@@ -63,41 +62,40 @@ type (
 	}
 	// shorten is the marker: behind it in the mailbox is nothing that was put on the embargo.
 	shorten struct {
-		e      *embargoRef
-		ref    *reference
-		client capnp.Client
+		e   *embargoRef
+		ref *reference
 	}
 )
 
-// embargoLoopback moves ref into an embargo on c, which it takes over, and asks for the Disembargo. The request
+// embargoLoopback moves ref into an embargo on to, which it takes over, and asks for the Disembargo. The request
 // goes through our own mailbox: calls that were put on the old road may wait there, and it has to go behind
 // them. A reference that was let go meanwhile has nothing to wait for, and its import is released already: a
 // Disembargo could no longer name it.
-func (s *session) embargoLoopback(target wireTarget, ref *reference, c capnp.Client) {
-	e := s.addEmbargo(c)
+func (s *session) embargoLoopback(target wireTarget, ref *reference, to pin) {
+	e := s.addEmbargo(to)
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
 	s.emit(do(func() {
 		if ref.moveTo(func() road { return e }) {
-			s.tell(&askDisembargo{target: target, loopback: e.id})
+			s.tell(&askDisembargo{target: target, loopback: e.id, leaves: ref.born})
 			return
 		}
 		s.embargoes.visit(e.id, func(x *embargo) { x.lifted = true })
-		s.tell(&shorten{e, ref, c})
+		s.tell(&shorten{e, ref})
 	}))
 }
 
-// addEmbargo makes an embargo on c, which it takes over.
-func (s *session) addEmbargo(c capnp.Client) *embargoRef {
-	e := &embargoRef{s: s, to: s.vat.pinClient(c)}
+// addEmbargo makes an embargo on to, which it takes over: where the calls that come back by way of the peer go.
+func (s *session) addEmbargo(to pin) *embargoRef {
+	e := &embargoRef{s: s, to: to}
 	e.hold()
-	e.id = s.embargoes.addNew(&embargo{road: e, client: c})
+	e.id = s.embargoes.addNew(&embargo{road: e})
 	return e
 }
 
-// embargoResult is a client for c, which came in the results of q and is hosted here, behind an embargo:
-// calls for it are under way to the peer.
-func (s *session) embargoResult(c capnp.Client, q *questionRef, path []capnp.PipelineOp) capnp.Client {
-	e := s.addEmbargo(c)
+// embargoResult is a client for what came in the results of q and is to, hosted here, behind an embargo: calls for
+// it are under way to the peer. It takes over to.
+func (s *session) embargoResult(to pin, q *questionRef, path []capnp.PipelineOp) capnp.Client {
+	e := s.addEmbargo(to)
 	e.hold() // for the reference
 	client, ref := s.vat.newReference(e, true)
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
@@ -159,7 +157,7 @@ func (s *session) lift(id uint32) error {
 	s.emit(do(func() {
 		x.road.gate.keepBack()
 		x.ref.keepBack()
-		s.tell(&shorten{x.road, x.ref, x.client})
+		s.tell(&shorten{x.road, x.ref})
 	}))
 	return nil
 }
@@ -173,7 +171,6 @@ func (s *session) shorten(m *shorten) {
 // apply takes the short cut, for what is pinned to the embargo first: who has the reference has heard more.
 func (m *shorten) apply(v *Vat) {
 	m.e.gate.cutShort(m.e.to.road)
-	m.ref.settle(m.client)
+	m.ref.settleOn(m.e.to.again())
 	m.e.drop()
-	v.later(m.client.Release)
 }

@@ -89,6 +89,8 @@ func sessionOf(to road) *session {
 		return sessionOf(to.roadNow())
 	case answerRoad:
 		return sessionOf(to.current())
+	case callersOf:
+		return sessionOf(to.callersGo())
 	}
 	return nil
 }

@@ -274,8 +274,6 @@ func (h *acceptedHere) settle(res result) {
 			v.handedOff(func(h *Handoffs) { h.Vine++ })
 			v.log.Warn("handoff failed here: calls go on through the introducer", "err", res.err)
 		}
-		c := to.client()
-		h.ref.settle(c)
-		c.Release()
+		h.ref.settleOn(to.again())
 	})
 }

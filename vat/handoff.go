@@ -52,16 +52,18 @@ func (in *introduction) drop() {
 // is nil where that cannot be: the capability is proxied then. The Provide goes out with post.
 func introduce(to road, recipient *session) *introduction {
 	i, ok := to.(*importRef)
-	if !ok || i.s == recipient {
-		return nil
-	}
-	if !i.s.has(transport.FeatureHandoff) || !recipient.has(transport.FeatureHandoff) {
+	if !ok || !i.introducible(recipient) {
 		return nil
 	}
 	in := i.s.newIntroduction(recipient)
 	in.provide = newQuestionRef(i.s, 1)
 	in.target = i
 	return in
+}
+
+// introducible says whether the peer of recipient can pick i up at its host.
+func (i *importRef) introducible(recipient *session) bool {
+	return i.s != recipient && i.s.has(transport.FeatureHandoff) && recipient.has(transport.FeatureHandoff)
 }
 
 // post enqueues the Provide. Its target must be held by the caller until then.
@@ -198,6 +200,9 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 		return nil, err
 	}
 	vine := s.vat.pinClient(client)
+	if i, ok := vine.road.(*importRef); ok {
+		i.left.Store(true)
+	}
 	c.vine = &vine
 	s.emit(do(func() { s.vat.later(client.Release) }))
 	return c, nil
@@ -314,7 +319,7 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 	return r.moveTo(func() road {
 		embargo := r.vat.newNonce()
-		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:]})
+		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:], leaves: r.born})
 		q, to := c.accept(r, embargo[:])
 		r.vine, r.accepting = c.vine, q
 		if to == nil {

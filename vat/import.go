@@ -38,6 +38,11 @@ type importRef struct {
 	// used says that something was put on it: a resolution then needs an embargo. It is set under the gate of
 	// whoever puts.
 	used atomic.Bool
+	// left says that others who come by this road may move on from it, or have: it is a promise, or a vine.
+	left atomic.Bool
+	// gone: the Disembargo has been sent behind which nothing goes this way that is to keep its order with callers, or
+	// the import has been released. For turns of s.
+	gone bool
 }
 
 var _ road = (*importRef)(nil)
@@ -101,12 +106,15 @@ func (s *session) importCap(id uint32, promise bool) (capnp.Client, error) {
 func (s *session) newImportRef(x *imported) capnp.Client {
 	i := &importRef{s: s, id: x.id}
 	i.holds.Store(1)
-	c, ref := s.vat.newReference(i, x.promise && !x.resolved)
+	promise := x.promise && !x.resolved
+	i.left.Store(promise)
+	c, ref := s.vat.newReference(i, promise)
 	x.client, x.held = c.WeakRef(), append(x.held, heldImport{i, ref})
 	return c
 }
 
 func (s *session) importDropped(i *importRef) {
+	i.gone = true
 	var release uint32
 	s.imports.visit(i.id, func(x *imported) {
 		x.held = slices.DeleteFunc(x.held, func(h heldImport) bool { return h.i == i })
@@ -176,7 +184,11 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 	}
 	for _, ref := range refs {
 		if local && !ref.keepBackUnused() {
-			s.embargoLoopback(wireTarget{id: id}, ref, c.AddRef())
+			to, err := s.ownPin(d)
+			if err != nil {
+				return err
+			}
+			s.embargoLoopback(wireTarget{id: id}, ref, to)
 			continue
 		}
 		// Hosted by the peer: what comes goes the same way as what went. Or nothing ever went.

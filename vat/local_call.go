@@ -245,7 +245,7 @@ func (a *promisedAnswer) settled(r result) {
 		table := r.content.Message().CapTable()
 		for i := range table.Len() {
 			p := a.vat.follow(table.At(i))
-			if _, adopted := p.road.(*promise); adopted {
+			if _, adopted := p.road.(callersOf); adopted {
 				// Of go-capnp's promises ours take the place: what waits on them waits with us.
 				table.At(i).Release()
 				table.Set(capnp.CapabilityID(i), p.client())

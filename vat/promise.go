@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/asynkron/protoactor-go/actor"
@@ -30,9 +29,8 @@ type promise struct {
 	vat      *Vat
 	name     string
 	pid      *actor.PID
-	to       atomic.Pointer[promise] // what it resolved to, where that is a promise
-	abandon  func()                  // nobody holds it any more
-	adopted  *adoption               // it stands for a promise of go-capnp's
+	abandon  func()    // nobody holds it any more
+	adopted  *adoption // it stands for a promise of go-capnp's
 	resolver capnp.Resolver[capnp.Client]
 }
 
@@ -77,12 +75,12 @@ func (v *Vat) newPromise() (capnp.Client, *promise) {
 
 // Send implements capnp.ClientHook.
 func (p *promise) Send(ctx context.Context, s capnp.Send) (*capnp.Answer, capnp.ReleaseFunc) {
-	return p.vat.send(ctx, s, p)
+	return p.vat.send(ctx, s, callersOf{p})
 }
 
 // Recv implements capnp.ClientHook. It only enqueues.
 func (p *promise) Recv(ctx context.Context, r capnp.Recv) capnp.PipelineCaller {
-	return p.vat.recv(ctx, r, p)
+	return p.vat.recv(ctx, r, callersOf{p})
 }
 
 // Brand implements capnp.ClientHook.
@@ -115,6 +113,7 @@ func (p *promise) end() {
 	p.vat.promises.Add(-1)
 	if st != nil && st.to.road != nil {
 		st.to.free()
+		st.fixed.free()
 	}
 }
 
@@ -149,32 +148,56 @@ func (p *promise) node() Node {
 
 func (p *promise) String() string { return p.name }
 
-func (p *promise) put(x parcel) {
-	if !p.visit(func(s *promiseState) { s.put(x) }) {
+func (p *promise) put(x parcel) { p.putWhere(x, true) }
+
+// putWhere puts x on the promise: it comes from what is pinned to it, or from local callers.
+func (p *promise) putWhere(x parcel, fixed bool) {
+	if !p.visit(func(s *promiseState) { s.put(x, fixed) }) {
 		x.reject(failed("the promise has failed"))
 	}
 }
 
 func (p *promise) wake() {
-	var to road
-	p.visit(func(s *promiseState) { to = s.to.road })
-	if to != nil {
+	if to := p.settledOn(); to != nil {
 		to.wake()
 	}
 }
 
 func (p *promise) run() {
-	var to road
-	p.visit(func(s *promiseState) { to = s.to.road })
-	if to != nil {
+	if to := p.settledOn(); to != nil {
 		to.run()
 	}
 }
 
-func (p *promise) unresolved() bool {
-	var yes bool
-	p.visit(func(s *promiseState) { yes = s.to.road == nil })
-	return yes
+func (p *promise) unresolved() bool { return p.settledOn() == nil }
+
+// settledOn is where what is pinned to p goes on from there, nil before p has resolved.
+func (p *promise) settledOn() (to road) {
+	p.visit(func(s *promiseState) { to = s.fixed.road })
+	return to
+}
+
+// callersGo is where local callers go on from p, nil before it has resolved.
+func (p *promise) callersGo() (to road) {
+	p.visit(func(s *promiseState) { to = s.to.road })
+	return to
+}
+
+// callersOf is the road of local callers of a promise: they follow on from what it resolved to.
+type callersOf struct{ *promise }
+
+func (c callersOf) put(x parcel) { c.putWhere(x, false) }
+
+func (c callersOf) wake() {
+	if to := c.callersGo(); to != nil {
+		to.wake()
+	}
+}
+
+func (c callersOf) run() {
+	if to := c.callersGo(); to != nil {
+		to.run()
+	}
 }
 
 // watch has w told once p has resolved; at once if it has.
@@ -201,23 +224,20 @@ func (p *promise) settleOn(next pin) (fulfil func()) {
 	}
 	p.vat.resolving.Lock()
 	defer p.vat.resolving.Unlock()
-	if q, ok := next.road.(*promise); ok {
-		if q.leadsTo(p) {
-			p.vat.freeLater(&next)
-			next = p.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
-		} else {
-			p.to.Store(q)
-		}
+	if leadsTo(next.road, p) {
+		p.vat.freeLater(&next)
+		next = p.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
 	}
 	// Local callers follow by the same road: where it is a promise of go-capnp's, by way of ours for it.
-	follow := next.client()
+	callers := p.vat.onward(next)
+	follow := callers.client()
 	if o, ok := next.road.(*object); ok && o.queue != nil {
 		// The calls that waited may wait again, in the queue of the object: local callers go through it too.
 		through := p.vat.throughQueue(o, next)
 		p.vat.later(follow.Release)
 		follow = through
 	}
-	p.settle(next, nil)
+	p.settle(next, callers, nil)
 	return func() {
 		if p.resolver != nil {
 			p.resolver.Fulfill(follow)
@@ -231,24 +251,25 @@ func (p *promise) settleOn(next pin) (fulfil func()) {
 func (p *promise) resolveTo(next pin, intro *introduction) {
 	p.vat.resolving.Lock()
 	defer p.vat.resolving.Unlock()
-	p.settle(next, intro)
+	p.settle(next, next.again(), intro)
 }
 
-// settle is the one turn in which p resolves.
-func (p *promise) settle(next pin, intro *introduction) {
+// settle is the one turn in which p resolves to next, and has local callers go where callers leads.
+func (p *promise) settle(next, callers pin, intro *introduction) {
 	var again, over bool
 	done := p.visit(func(s *promiseState) {
 		if again = s.to.road != nil; !again {
+			s.to = callers
 			s.settle(next, intro)
 			over = s.shut && s.endIfDone()
 		}
 	})
 	switch {
 	case again:
-		p.vat.freeLater(&next)
+		p.vat.freeLater(&next, &callers)
 		panic("vat: promise resolved twice")
 	case !done:
-		p.vat.freeLater(&next) // it was abandoned
+		p.vat.freeLater(&next, &callers) // it was abandoned
 	default:
 		next.road.wake()
 	}
@@ -260,19 +281,10 @@ func (p *promise) settle(next pin, intro *introduction) {
 // breakWith makes a promise that has resolved to itself, by way of others, lead nowhere.
 func (p *promise) breakWith(err error) {
 	p.visit(func(s *promiseState) {
-		old := s.to
-		s.to = pin{road: brokenRoad{err}}
-		p.vat.freeLater(&old)
+		to, fixed := s.to, s.fixed
+		s.to, s.fixed = pin{road: brokenRoad{err}}, pin{road: brokenRoad{err}}
+		p.vat.freeLater(&to, &fixed)
 	})
-}
-
-func (p *promise) leadsTo(q *promise) bool {
-	for ; p != nil; p = p.to.Load() {
-		if p == q {
-			return true
-		}
-	}
-	return false
 }
 
 // visit has f run in the promise's actor, and says whether it ran to its end.
@@ -298,21 +310,24 @@ func (a *promiseActor) Receive(ctx actor.Context) {
 	}
 }
 
-// promiseState is the state of a promise. Unresolved: to is empty, queue and watchers fill. Resolved: to is
-// what it resolved to, for good; queue and watchers are empty. Besides: shut, when nobody holds it any more;
-// ended, when it is shut and nothing waits; closed, with the vat, when nothing may wait any longer.
+// promiseState is the state of a promise. Unresolved: to and fixed are empty, queue and watchers fill. Resolved: to
+// is where local callers go, who follow on from there; fixed the same for what is pinned, which leads on from there
+// only until it is told to a peer; queue and watchers are empty. Besides: shut, when nobody holds it any more; ended,
+// when it is shut and nothing waits; closed, with the vat, when nothing may wait any longer.
 type promiseState struct {
 	vat      *Vat
 	limit    int
-	queue    []parcel
+	queue    []heldParcel
 	watchers []*watcher
 	to       pin
+	fixed    pin
+	told     bool // somebody has been told of fixed
 	shut     bool
 	ended    bool
 	closed   error
 }
 
-func (s *promiseState) put(p parcel) {
+func (s *promiseState) put(p parcel, fixed bool) {
 	if s.to.road == nil && s.closed != nil {
 		p.reject(s.closed)
 		return
@@ -322,11 +337,15 @@ func (s *promiseState) put(p parcel) {
 			p.reject(s.vat.beyondLimit("Pipelined", s.limit, "calls that wait on one promise"))
 			return
 		}
-		s.queue = append(s.queue, p)
+		s.queue = append(s.queue, heldParcel{p, fixed})
 		return
 	}
-	s.to.road.put(p)
-	s.to.road.wake()
+	to := s.to.road
+	if fixed {
+		to = s.fixed.road
+	}
+	to.put(p)
+	to.wake()
 }
 
 func (s *promiseState) watch(w *watcher) {
@@ -334,7 +353,10 @@ func (s *promiseState) watch(w *watcher) {
 		s.watchers = append(s.watchers, w)
 		return
 	}
-	w.tell(s.to.again(), nil)
+	if !s.told {
+		s.fixed, s.told = w.s.told(s.fixed), true
+	}
+	w.tell(s.fixed.again(), nil)
 }
 
 func (s *promiseState) unwatch(w *watcher) {
@@ -348,40 +370,40 @@ func (s *promiseState) unwatch(w *watcher) {
 
 // settle enqueues, in this order: Provides, the queue, the news.
 func (s *promiseState) settle(to pin, intro *introduction) {
-	if intro == nil {
-		to = passOn(to, s.watchers)
-	}
-	s.to = to
 	intros := make([]*introduction, len(s.watchers))
-	for i, w := range s.watchers {
-		if intro != nil {
-			if w.s == intro.recipient {
+	told, ok := s.vat.handOn(to, s.queue, s.to.road, s.watchers, func(told pin) {
+		for i, w := range s.watchers {
+			switch {
+			case intro == nil:
+				if intros[i] = w.s.introductionOf(told); intros[i] != nil {
+					intros[i].post()
+				}
+			case w.s == intro.recipient:
 				intros[i] = intro
 				intro.provide.hold() // for the vine
 			}
-			continue
 		}
-		if intros[i] = w.s.introductionOf(to); intros[i] != nil {
-			intros[i].post()
-		}
-	}
-	for _, p := range s.queue {
-		to.road.put(p)
-	}
+	})
+	s.fixed = told
 	for i, w := range s.watchers {
+		if intros[i] != nil && !ok {
+			intros[i].drop()
+			intros[i] = nil
+		}
 		if intro != nil && intros[i] == nil {
 			continue // it goes on as a promise for those to whom it cannot be named
 		}
-		w.tell(to.again(), intros[i])
+		w.tell(told.again(), intros[i])
 	}
+	s.told = len(s.watchers) > 0
 	s.queue, s.watchers = nil, nil
 }
 
 // endIfDone ends a promise that was shut down, if nothing waits but calls whose callers gave up. It reports true
 // once.
 func (s *promiseState) endIfDone() bool {
-	s.queue = slices.DeleteFunc(s.queue, func(p parcel) bool {
-		c, ok := p.(*call)
+	s.queue = slices.DeleteFunc(s.queue, func(p heldParcel) bool {
+		c, ok := p.parcel.(*call)
 		gone := ok && c.ctx.Err() != nil
 		if gone {
 			c.reject(errCanceled)

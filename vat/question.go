@@ -206,25 +206,17 @@ func (s *session) putPipeline(m *toPipeline) {
 	s.putWire(wireTarget{onAnswer: true, id: q.id, path: m.path}, m.parcel, q)
 }
 
-// putDirect delivers within this turn where the road is of this session: behind it in the mailbox there may be
-// parcels that came later.
+// putDirect puts p, which was put on a question before that returned, on the road to what it returned. On an import of
+// this session it is delivered within the turn: behind it in the mailbox there may be parcels that came later. That is
+// so as long as nothing has been sent behind which callers go another way, for in the mailbox p is ahead of that.
 func (s *session) putDirect(to road, p parcel) {
-	switch to := to.(type) {
-	case *importRef:
-		if to.s == s {
-			s.putImport(&toImport{to, p})
-			return
-		}
-	case pipelineRoad:
-		if to.q.s == s && to.q.gate.open() {
-			s.putPipeline(&toPipeline{to.q, to.path, p})
-			return
-		}
-	case *embargoRef:
-		if to.s == s && to.gate.open() {
-			s.putEmbargo(to, p)
-			return
-		}
+	i, ok := to.(*importRef)
+	if f, fixed := to.(fixedRef); fixed && f.r.born != nil && f.r.born.s == s && !f.r.born.gone {
+		i, ok = f.r.born, true
+	}
+	if ok && i.s == s {
+		s.putImport(&toImport{i, p})
+		return
 	}
 	s.deliver(to, p)
 }

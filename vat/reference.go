@@ -24,17 +24,19 @@ import (
 //	moved      road is another: it was resolved, and order is kept by an embargo at the other end
 //	held       road is nil: calls wait here until a marker has come back down the old road
 //	settled    next is what it resolved to; road leads there, and on from there; home is let go. fixed is the same
-//	           as it was then, for what is pinned
+//	           for what is pinned, which leads on from there only until it is told to a peer
 type reference struct {
 	vat *Vat
 
 	mu        sync.RWMutex
+	born      *importRef // its home, if that is an import, also when it has left
 	home      road
 	road      road
 	contact   *contact
 	held      []heldParcel
 	next      *pin
 	fixed     *pin         // settled, and pinned
+	told      bool         // somebody has been told of fixed
 	pinned    atomic.Int32 // fixedRefs
 	watchers  []*watcher
 	vine      *pin         // held until the Accept has succeeded
@@ -45,18 +47,13 @@ type reference struct {
 	isPromise bool
 }
 
-// A heldParcel waits for its reference to settle. fixed: it was put on a pin.
-type heldParcel struct {
-	parcel
-	fixed bool
-}
-
 var _ capnp.ClientHook = (*reference)(nil)
 var _ road = (*reference)(nil)
 
 // newReference makes a client with its reference at home on r, which it takes over a hold of.
 func (v *Vat) newReference(r road, promise bool) (capnp.Client, *reference) {
 	ref := &reference{vat: v, home: r, road: r, isPromise: promise}
+	ref.born, _ = r.(*importRef)
 	if !promise {
 		return capnp.NewClient(ref), ref
 	}
@@ -220,35 +217,33 @@ func (r *reference) keepBack() {
 // settle resolves r to c for good: what was held goes there, then new calls do. All that went down the old
 // road must be in the mailbox that c leads to, or ahead of a Disembargo. It borrows c, and may be called in
 // a turn.
-func (r *reference) settle(c capnp.Client) {
-	next := r.vat.follow(c)
-	if leadsTo(next.road, r) {
-		r.vat.freeLater(&next)
-		c = capnp.ErrorClient(failed("promise resolved to itself"))
-		next = r.vat.follow(c)
+func (r *reference) settle(c capnp.Client) { r.settleOn(r.vat.pinClient(c)) }
+
+// settleOn is settle on what fixed pins, which it takes over: all that went down the old road was put there.
+//
+// What was held goes ahead of what is told to those who watch: up to there all goes the same way.
+func (r *reference) settleOn(fixed pin) {
+	r.vat.resolving.Lock()
+	defer r.vat.resolving.Unlock()
+	if leadsTo(fixed.road, r) {
+		r.vat.freeLater(&fixed)
+		fixed = r.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
 	}
-	fixed := r.vat.pinClient(c)
+	next := r.vat.onward(fixed)
 	r.mu.Lock()
-	fixed = passOn(fixed, r.watchers)
-	// From the unlocking on, next and fixed may be released with r.
-	mine, pinned := next.again(), fixed.again()
-	defer r.vat.freeLater(&mine, &pinned)
 	if r.next != nil {
 		panic("vat: reference settled twice")
 	}
-	for _, p := range r.held {
-		if p.fixed {
-			fixed.road.put(p.parcel)
-		} else {
-			next.road.put(p.parcel)
-		}
-	}
+	fixed, _ = r.vat.handOn(fixed, r.held, next.road, r.watchers, nil)
 	r.held = nil
+	// From the unlocking on, next and fixed may be released with r.
+	mine, pinned := next.again(), fixed.again()
+	defer r.vat.freeLater(&mine, &pinned)
 	home, vine, q := r.home, r.vine, r.accepting
 	r.home, r.vine, r.accepting = nil, nil, nil
 	r.road = next.road
 	watchers := r.watchers
-	r.watchers = nil
+	r.watchers, r.told = nil, len(watchers) > 0
 	shut := r.shut
 	keep := !shut && r.pinned.Load() > 0
 	if !shut {
@@ -306,6 +301,9 @@ func (r *reference) watch(w *watcher) {
 	case r.next == nil:
 		r.watchers = append(r.watchers, w)
 	case r.fixed != nil:
+		if !r.told {
+			*r.fixed, r.told = w.s.told(*r.fixed), true
+		}
 		w.tell(r.fixed.again(), nil)
 	}
 }
@@ -332,26 +330,30 @@ func (r *reference) resolvedTo() pin {
 	return r.fixed.again()
 }
 
-// end is the fixed road that r is on, held for the caller; where it has none at the moment, one that goes its way.
+// end is the road of what is pinned to r now, held for the caller.
 func (r *reference) end() road {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	switch to := r.road.(type) {
-	case *reference:
-		return to.end()
-	case nil:
-		fixedRef{r}.hold()
-		return fixedRef{r}
-	default:
-		if r.contact != nil {
-			fixedRef{r}.hold()
-			return fixedRef{r}
-		}
-		if h, ok := to.(holder); ok {
-			h.hold()
-		}
-		return to
+	to := r.road
+	switch {
+	case r.isPromise && r.next == nil && !r.shut:
+		to = fixedRef{r}
+	case r.fixed != nil:
+		to = r.fixed.road
 	}
+	switch x := to.(type) {
+	case *reference:
+		return x.end()
+	case callersOf:
+		to = x.promise
+	case answerRoad:
+		x.fixed = true
+		to = x
+	}
+	if h, ok := to.(holder); ok {
+		h.hold()
+	}
+	return to
 }
 
 func dropRoad(r road) {
@@ -360,16 +362,29 @@ func dropRoad(r road) {
 	}
 }
 
-// leadsTo says whether to is r, or a chain of settled references that ends in r.
-func leadsTo(to road, r *reference) bool {
-	for {
-		ref, ok := to.(*reference)
-		if !ok {
-			return false
+// leadsTo says whether local callers who take the road from come by to, a reference or promise. It is certain only
+// as long as the caller holds Vat.resolving.
+func leadsTo(from, to road) bool {
+	for from != nil {
+		switch x := from.(type) {
+		case fixedRef:
+			from = x.r
+			continue
+		case callersOf:
+			from = x.promise
+			continue
 		}
-		if ref == r {
+		if from == to {
 			return true
 		}
-		to = ref.roadNow()
+		switch x := from.(type) {
+		case *reference:
+			from = x.roadNow()
+		case *promise:
+			from = x.callersGo()
+		default:
+			return false
+		}
 	}
+	return false
 }

@@ -12,6 +12,7 @@ import (
 //	pipelineRoad  onto the same, addressed to an answer that has not come, or to what came of it
 //	embargoRef    into the queue of an embargo, or past it once it is lifted
 //	*promise      into the queue of a promise, or to what it was resolved to
+//	callersOf     the same, for local callers, who follow on from there
 //	answerRoad    to what comes of a call of local code, wherever that went (of two kinds, one for local callers)
 //	*object       to a local object
 //	*spawned      to a local object that is an actor
@@ -19,8 +20,8 @@ import (
 //	fixedRef      where a reference goes until it settles, and then to one of these
 //	*reference    whichever of these the reference is on now
 //
-// All but the last are fixed: a pin holds one of them for ever, and that is what keeps a peer's calls on a
-// resolved promise from going round it (rpc.capnp, Tribble 4-way race).
+// All but callersOf and *reference are fixed: a pin holds one of them for ever, and that is what keeps a peer's
+// calls on a resolved promise from going round it (rpc.capnp, Tribble 4-way race).
 type road interface {
 	// put enqueues p behind all that was put before. It runs nothing, so it is safe under locks.
 	put(p parcel)
@@ -50,6 +51,8 @@ func (v *Vat) pinClient(c capnp.Client) pin {
 	switch to := p.road.(type) {
 	case *reference:
 		p.road = to.end()
+	case callersOf:
+		p.road = to.promise
 	case answerRoad:
 		to.fixed = true
 		p.road = to
@@ -69,7 +72,7 @@ func (v *Vat) follow(c capnp.Client) pin {
 		return pin{s, b}
 	case *promise:
 		b.hold()
-		return pin{s, b}
+		return pin{s, callersOf{b}}
 	case *spawned:
 		return pin{s, b}
 	case capnp.PipelineClient:

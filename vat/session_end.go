@@ -115,7 +115,6 @@ func (s *session) endEmbargoes(why error) {
 		if !x.lifted { // otherwise the short cut has been taken: see refuse
 			x.ref.breakWith(why)
 			x.road.drop()
-			s.vat.later(x.client.Release)
 		}
 	}
 }

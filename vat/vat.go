@@ -190,9 +190,12 @@ func importRoad(to road) (_ *importRef, by []*promise) {
 			return x, by
 		case *reference:
 			to = x.roadNow()
+		case fixedRef:
+			to = x.roadNow()
+		case callersOf:
+			to = x.promise
 		case *promise:
-			to, by = nil, append(by, x)
-			x.visit(func(s *promiseState) { to = s.to.road })
+			to, by = x.callersGo(), append(by, x)
 		default:
 			return nil, nil
 		}

@@ -67,9 +67,7 @@ func (q *questionRef) settleOn(at *reference) {
 		at.breakWith(broken.err)
 		return
 	}
-	c := q.vine.client()
-	at.settle(c)
-	q.s.vat.later(c.Release)
+	at.settleOn(q.vine.again())
 }
 
 // acceptFailed: nothing that was put on the Accept q, for at, has been delivered. It is an effect.

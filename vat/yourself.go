@@ -17,13 +17,14 @@ import (
 func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
 	known, settled := false, false
 	var res result
+	var pins []pin
 	s.answers.visit(other, func(a *answer) {
 		if known = a.yourself && a.taker == nil; !known {
 			return
 		}
 		a.taker = q
 		if settled = a.pipe.res != nil; settled {
-			res = a.share()
+			res, pins = a.share(), a.pipe.pins
 		}
 	})
 	if !known {
@@ -31,7 +32,7 @@ func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
 	}
 	s.questions.visit(id, func(x *question) { x.taking = true })
 	if settled {
-		return s.take(q, res)
+		return s.take(q, res, pins)
 	}
 	return nil
 }
@@ -52,9 +53,9 @@ func (a *answer) share() result {
 	return res
 }
 
-// take gives a question the results that it was told to take. What is pipelined on it may still be under way to
+// take gives a question the results that it was told to take, whose capabilities are pins. What is pipelined on it may still be under way to
 // the peer and back, so the capabilities in question come behind an embargo.
-func (s *session) take(q *questionRef, res result) error {
+func (s *session) take(q *questionRef, res result, pins []pin) error {
 	if q.gone != nil {
 		s.emit(do(func() { s.vat.later(res.free) }))
 		return nil
@@ -65,7 +66,9 @@ func (s *session) take(q *questionRef, res result) error {
 		table := res.content.Message().CapTable()
 		for i, path := range pathsTo(res.content, pipelined) {
 			if i < table.Len() {
-				table.Set(capnp.CapabilityID(i), s.embargoResult(table.At(i), q, path))
+				old := table.At(i)
+				table.Set(capnp.CapabilityID(i), s.embargoResult(pins[i].again(), q, path))
+				s.emit(do(func() { s.vat.later(old.Release) }))
 			}
 		}
 	}

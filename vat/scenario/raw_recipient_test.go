@@ -72,7 +72,7 @@ func TestRecipient(t *testing.T) {
 		carol.silence()
 		carol.ret(1, "2nd")
 		carol.want("finish 0")
-		bob.want("release 2")
+		bob.wantInAnyOrder("release 1", "release 2")
 		bob.ret(1, "1st")
 		alice.must("c1 returned 1st")
 		alice.must("c2 returned 2nd")
@@ -82,7 +82,7 @@ func TestRecipient(t *testing.T) {
 		alice.must("c3 returned 3rd")
 		alice.do("drop c1 c2 c3 q p b")
 		carol.wantInAnyOrder("finish 0", "finish 1", "release 7")
-		bob.wantInAnyOrder("finish 0", "finish 1", "release 0", "release 1")
+		bob.wantInAnyOrder("finish 0", "finish 1", "release 0")
 	})
 }
 
