@@ -36,6 +36,18 @@ func main() { os.Exit(run(os.Args[1:])) }
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	root := newRoot()
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintln(os.Stderr, "vatnode:", err)
+	return exitCodeOf(err)
+}
+
+// newRoot is vatnode with all its commands.
+func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "vatnode",
 		Short:         "Run vats that hand capabilities to each other",
@@ -48,13 +60,7 @@ func run(args []string) int {
 	root.AddCommand(newRunCommand(), newIDCommand(), newMembersCommand(), newPingCommand(), newTreeCommand(),
 		newNamesCommand(), newPublishCommand(), newWithdrawCommand(), newLookupCommand(), newCallCommand(),
 		newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
-	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return exitOK
-	}
-	fmt.Fprintln(os.Stderr, "vatnode:", err)
-	return exitCodeOf(err)
+	return root
 }
 
 func exitCodeOf(err error) int {
