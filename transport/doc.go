@@ -1,6 +1,6 @@
 // Package transport carries messages of rpc.capnp between vats: identities, connections, framing, and the
 // actor by which a session uses a connection. What a message means is none of its business; the little
-// that rpc.capnp leaves to the network is in vatnet.capnp.
+// that rpc.capnp leaves to the network is in vatnet.capnp, and told in WIRE.md.
 //
 // # Identity
 //
