@@ -54,8 +54,10 @@ func (f *frameReader) next() (*capnp.Message, error) {
 		return nil, io.EOF
 	}
 	msg, err := f.message()
-	var bad *FrameError
-	f.lost = errors.As(err, &bad)
+	if err != nil {
+		var bad *FrameError
+		f.lost = errors.As(err, &bad)
+	}
 	return msg, err
 }
 

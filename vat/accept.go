@@ -87,20 +87,21 @@ func (s *session) onAccept(a rpc.Accept) error {
 }
 
 // provisionFinished tells the provisions of an answer that was finished.
-func (s *session) provisionFinished(a answer) {
+func (s *session) provisionFinished(a *answer) {
+	ref := a.ref
 	if p := a.provides; p != nil {
 		s.emit(do(func() {
 			p.visit(func(x *provision) []outcome {
 				x.provide = nil
 				return x.end(failed("the provision was withdrawn by its introducer"))
 			})
-			a.ref.settleIfRunning()
+			ref.settleIfRunning()
 		}))
 	}
 	if p := a.accepts; p != nil && !a.returned {
 		s.emit(do(func() {
-			p.visit(func(x *provision) []outcome { x.leave(a.ref); return nil })
-			a.ref.settleIfRunning()
+			p.visit(func(x *provision) []outcome { x.leave(ref); return nil })
+			ref.settleIfRunning()
 		}))
 	}
 	s.keptFinished(a)

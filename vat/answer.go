@@ -1,8 +1,6 @@
 package vat
 
 import (
-	"context"
-
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 )
@@ -38,9 +36,20 @@ func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
 	if n := s.vat.limits.Answers; s.answers.len() >= n {
 		return nil, s.faultLimit("Answers", n)
 	}
-	a.ref = &answerRef{s: s, id: id}
+	if a.ref == nil {
+		a.ref = new(answerRef)
+	}
+	a.ref.s, a.ref.id = s, id
 	s.answers.add(id, a)
 	return a.ref, nil
+}
+
+// incoming is the memory of a call of the peer's.
+type incoming struct {
+	entry answer
+	ref   answerRef
+	call  call
+	ctx   callContext
 }
 
 // onCall obeys "Message type initiating a method call on a capability".
@@ -57,24 +66,21 @@ func (s *session) onCall(c rpc.Call) error {
 	if err != nil {
 		return fault("unreadable parameters: %v", err)
 	}
-	entry := &answer{hasParams: params.HasCapTable(), yourself: wantsKept(c)}
-	ref, err := s.newAnswer(c.QuestionId(), entry)
+	in := new(incoming)
+	in.entry.ref, in.entry.hasParams, in.entry.yourself = &in.ref, params.HasCapTable(), wantsKept(c)
+	ref, err := s.newAnswer(c.QuestionId(), &in.entry)
 	if err != nil {
 		return err
 	}
 	if err := s.readPayload(params, func(_ int, d rpc.CapDescriptor) (capnp.Client, error) { return s.readCap(d) }); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(s.vat.ctx)
-	ref.cancel = cancel
-	x := &call{
-		vat:    s.vat,
-		ctx:    ctx,
-		method: capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()},
-		args:   content.Struct(),
-		ret:    ref,
-		msg:    c.Message(), // not that of params, which may be null
-	}
+	in.ctx.Context = s.vat.ctx
+	ref.ctx = &in.ctx
+	x := &in.call
+	x.vat, x.ctx, x.ret = s.vat, &in.ctx, ref
+	x.method = capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()}
+	x.args, x.msg = content.Struct(), c.Message() // not that of params, which may be null
 	ref.flight.begin(x)
 	err = s.flow.admit(s.vat, x, c.Message())
 	if late := s.admitLate(target); late != nil {
@@ -164,18 +170,17 @@ func (s *session) answerForwarded(m *forwardedAnswer) {
 // answerSettled: the results are here. What is pipelined is handed on, and the Return goes out, in one turn. An Accept
 // may be settled twice, by its provision and by its deadline: the first counts.
 func (s *session) answerSettled(m *settledAnswer) error {
-	var q *questionRef
-	known := false
-	s.answers.visit(m.ref.id, func(a *answer) {
-		if known = a.ref == m.ref && a.pipe.res == nil; known && !m.echoed {
-			q = a.pipe.close()
-		}
-	})
-	left := m.ref.left
-	if left != nil && !m.echoed {
-		q = left.close()
-	}
+	a, left := s.answers.get(m.ref.id), m.ref.left
+	known := a != nil && a.ref == m.ref && a.pipe.res == nil
+	var await *questionRef
 	switch {
+	case m.echoed:
+	case left != nil:
+		await = left.close()
+	case known:
+		await = a.pipe.close()
+	}
+	switch q := await; {
 	case !known && left == nil:
 		s.emit(do(func() { m.ref.orphaned(m.res) }))
 	case q != nil:
@@ -197,8 +202,7 @@ func (s *session) answerSettled(m *settledAnswer) error {
 // could resolve in between, and the calls that the peer makes next take another road.
 func (s *session) settleAnswer(id uint32, res result) {
 	res = s.resultRoom(id, res)
-	var a answer
-	s.answers.visit(id, func(x *answer) { a = *x })
+	a := s.answers.get(id)
 	var p rpc.Payload
 	returns := !a.returned && !a.finished && !a.yourself
 	if returns {
@@ -210,14 +214,13 @@ func (s *session) settleAnswer(id uint32, res result) {
 			pins[i] = s.told(pins[i])
 		}
 	}
-	var ds []delivery
 	q := a.pipe.on
-	s.answers.visit(id, func(x *answer) { ds = x.pipe.settle(res, pins) })
+	ds := a.pipe.settle(res, pins)
 	if q != nil {
 		s.emit(do(q.drop))
 	}
 	if !a.ref.early {
-		s.emit(do(func() { a.ref.stop(); a.ref.flight.end() }))
+		s.emit((*stopCall)(a.ref))
 	}
 	switch {
 	case a.returned: // elsewhere
@@ -232,9 +235,15 @@ func (s *session) settleAnswer(id uint32, res result) {
 	}
 	s.handOn(ds)
 	if a.taker != nil {
-		s.answers.visit(id, func(x *answer) { res = x.share() })
+		res = a.share()
 		check(s.take(a.taker, res, pins))
 	}
+	s.settleParts(a, res, pins)
+	s.maybeForgetAnswer(id)
+}
+
+// settleParts gives the parts of a result to those who wait for them, promises of ours and provisions.
+func (s *session) settleParts(a *answer, res result, pins []pin) {
 	s.feeds -= len(a.feeds)
 	for _, f := range a.feeds {
 		to := res.pinAt(s.vat, f.path, pins)
@@ -247,7 +256,6 @@ func (s *session) settleAnswer(id uint32, res result) {
 	for _, k := range a.ref.kept {
 		s.emit(do(func() { k.offer(res, pins) }))
 	}
-	s.maybeForgetAnswer(id)
 }
 
 // copyResult starts the Return of res: a payload with its content, and the result as it is there.
@@ -343,15 +351,11 @@ func (s *session) returning(id uint32, r rpc.Return) {
 // longer be used in any messages; (2) if the call has not returned yet, the caller no longer cares".
 func (s *session) onFinish(f rpc.Finish) error {
 	id := f.QuestionId()
-	var a answer
-	twice := false
-	if !s.answers.visit(id, func(x *answer) {
-		twice = x.finished
-		x.finished = true
-		a = *x
-	}) || twice {
+	a := s.answers.get(id)
+	if a == nil || a.finished {
 		return fault("Finish of question %d, which is not open", id)
 	}
+	a.finished = true
 	if f.ReleaseResultCaps() {
 		for _, e := range a.results {
 			if err := s.releaseExport(e, 1); err != nil {
@@ -389,8 +393,8 @@ func (s *session) cancelAnswer(id uint32) {
 }
 
 func (s *session) maybeForgetAnswer(id uint32) {
-	var a answer
-	if !s.answers.visit(id, func(x *answer) { a = *x }) || !a.returned || !a.finished {
+	a := s.answers.get(id)
+	if a == nil || !a.returned || !a.finished {
 		return
 	}
 	pins := a.pipe.pins
@@ -403,6 +407,6 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	s.answers.remove(id)
 	s.freeLater(pins...)
 	if res != nil {
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.freeResult(*res)
 	}
 }

@@ -1,6 +1,6 @@
 package vat
 
-import "context"
+import "sync/atomic"
 
 // An answerRef stands for an answer outside the turns of its session: the sink of a call that the peer made.
 type answerRef struct {
@@ -10,9 +10,11 @@ type answerRef struct {
 	early bool         // the answer has returned already: see early.go
 	left  *pipeline    // the answer is over, and its call is not; for turns of s
 
-	flight   flight
-	cancel   context.CancelFunc // of the call's context; nil: there is none
-	unexpire func()             // of an Accept: stops its deadline
+	flight     flight
+	settlement settledAnswer
+	first      atomic.Bool  // settlement is taken
+	ctx        *callContext // of the call; nil: there is none
+	unexpire   func()       // of an Accept: stops its deadline
 }
 
 var _ sink = (*answerRef)(nil)
@@ -39,7 +41,26 @@ func (a *answerRef) forwarded(q *questionRef) {
 }
 
 // settle implements sink.
-func (a *answerRef) settle(r result) { a.post(&settledAnswer{ref: a, res: r}) }
+func (a *answerRef) settle(r result) { a.post(a.settled(r)) }
+
+// settleAndRun is settle for who may run turns of the session.
+func (a *answerRef) settleAndRun(r result) {
+	if a.s.post(a.settled(r)) {
+		a.s.run()
+		return
+	}
+	a.orphaned(r)
+}
+
+// settled is the message for settle. The first lies in the answerRef, and mostly there is no other.
+func (a *answerRef) settled(r result) *settledAnswer {
+	m := &a.settlement
+	if a.first.Swap(true) {
+		m = new(settledAnswer)
+	}
+	m.ref, m.res = a, r
+	return m
+}
 
 func (a *answerRef) post(m *settledAnswer) {
 	if a.s.post(m) {
@@ -67,8 +88,8 @@ func (a *answerRef) orphaned(r result) {
 
 // stop ends the context of the call.
 func (a *answerRef) stop() {
-	if a.cancel != nil {
-		a.cancel()
+	if a.ctx != nil {
+		a.ctx.cancel()
 	}
 	if a.unexpire != nil {
 		a.unexpire()

@@ -34,7 +34,22 @@ type call struct {
 	early *earlyReturn
 
 	release func()
+	from    *flow // where it is counted, with that size, until the parameters are released
+	size    int64
 	once    sync.Once
+
+	// What a call comes by, each for whoever has it at that time: so that it needs no memory at every stop.
+	to       road     // see putCall
+	toImport toImport // in the mailbox of a session
+	deliver  deliver  // to an object
+	returner returner // for its method
+	question *asked   // for its question, if there is memory for that
+	sent     sentCall // on a wire
+}
+
+type sentCall struct {
+	q            *questionRef
+	unsure, kept bool
 }
 
 // releaseArgs lets go of the parameters. It may enter go-capnp, so it is for the worker, or for code that is
@@ -44,16 +59,29 @@ func (c *call) releaseArgs() {
 		if c.release != nil {
 			c.release()
 		}
-		if c.msg != nil {
-			recycle(c.msg)
+		if msg := c.msg; msg != nil {
+			c.msg = nil
+			recycle(msg)
+		}
+		if c.from != nil {
+			c.from.calls.Add(-1)
+			c.from.bytes.Add(-c.size)
 		}
 	})
 }
 
+// releaseLater is releaseArgs for turns: the parameters may hold references whose Shutdown enters code that is not ours.
+func (c *call) releaseLater() {
+	if c.release == nil && (c.msg == nil || c.msg.CapTable().Len() == 0) {
+		c.releaseArgs()
+		return
+	}
+	c.vat.later(c.releaseArgs)
+}
+
 func (c *call) reject(err error) {
 	c.ret.settle(result{err: err})
-	// The parameters may hold references whose Shutdown enters code that is not ours.
-	c.vat.later(c.releaseArgs)
+	c.releaseLater()
 }
 
 // A sink takes the result of one call. Its methods are called in turns of sessions and on the goroutines of

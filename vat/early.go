@@ -109,7 +109,7 @@ func (s *session) returnEarly(to road, c *call) {
 	if !running {
 		return
 	}
-	e := &earlyReturn{caller: s, paths: paths, cancel: ref.cancel, flight: &ref.flight}
+	e := &earlyReturn{caller: s, paths: paths, cancel: ref.ctx.cancel, flight: &ref.flight}
 	res := e.results(s.vat)
 	ref.early = true
 	c.ret, c.early = e, e

@@ -46,7 +46,10 @@ func unimplemented(format string, args ...any) error {
 	return exc.New(exc.Unimplemented, "", fmt.Sprintf(format, args...))
 }
 
-var errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
+var (
+	errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
+	errFinished = exc.New(exc.Failed, "", "the call is finished")
+)
 
 // maxReason is the most that goes out of the text of an error. The rest is cut off: an error that is too large for
 // a message could not be told at all.

@@ -18,10 +18,7 @@ type flow struct {
 func (f *flow) admit(v *Vat, c *call, m *capnp.Message) error {
 	size := messageSize(m)
 	calls, bytes := f.calls.Add(1), f.bytes.Add(size)
-	c.release = func() {
-		f.calls.Add(-1)
-		f.bytes.Add(-size)
-	}
+	c.from, c.size = f, size
 	switch l := v.limits; {
 	case calls > int64(l.Calls):
 		return v.beyondLimit("Calls", l.Calls, "calls that run or wait")

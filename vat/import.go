@@ -50,6 +50,11 @@ var _ holder = (*importRef)(nil)
 
 func (i *importRef) put(p parcel) {
 	i.used.Store(true)
+	if c, ok := p.(*call); ok {
+		c.toImport = toImport{i, c}
+		i.s.putParcel(&c.toImport, c)
+		return
+	}
 	i.s.putParcel(&toImport{i, p}, p)
 }
 func (i *importRef) wake() { i.s.wake() }

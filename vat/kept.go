@@ -117,13 +117,14 @@ func (r result) keptAt(path []capnp.PipelineOp, pins []pin) result {
 }
 
 // keptFinished: the introducer's Finish. "Before any Accept it cancels the call."
-func (s *session) keptFinished(a answer) {
-	if len(a.ref.kept) == 0 {
+func (s *session) keptFinished(a *answer) {
+	ref := a.ref
+	if len(ref.kept) == 0 {
 		return
 	}
 	s.emit(do(func() {
 		accepted := false
-		for _, k := range a.ref.kept {
+		for _, k := range ref.kept {
 			if k.provision == nil {
 				continue
 			}
@@ -133,7 +134,7 @@ func (s *session) keptFinished(a answer) {
 			})
 		}
 		if !accepted {
-			a.ref.letGoOfLeft()
+			ref.letGoOfLeft()
 		}
 	}))
 }

@@ -27,10 +27,9 @@ func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, c
 
 // recv makes a call that go-capnp forwards and puts it on to. It only enqueues.
 func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCaller {
-	ctx, cancel := context.WithCancel(ctx)
-	a := &promisedAnswer{vat: v, cancel: cancel}
+	c, a := v.localCall(ctx, r.Method)
 	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
-	c := &call{vat: v, ctx: ctx, method: r.Method, args: r.Args, release: r.ReleaseArgs, ret: a}
+	c.args, c.release = r.Args, r.ReleaseArgs
 	a.flight.begin(c)
 	to.put(c)
 	to.wake()
@@ -52,21 +51,31 @@ func giveBack(ret capnp.Returner, res result) {
 	ret.ReleaseResults()
 }
 
+// localCall is a call that is made here, and its answer.
+func (v *Vat) localCall(ctx context.Context, m capnp.Method) (*call, *promisedAnswer) {
+	x := new(struct {
+		call   call
+		answer promisedAnswer
+		asked  asked
+	})
+	c, a := &x.call, &x.answer
+	a.vat = v
+	a.ctx.Context, a.ctx.local = ctx, true
+	c.vat, c.method, c.ctx, c.ret, c.question = v, m, &a.ctx, a, &x.asked
+	return c, a
+}
+
 // newLocalCall places the arguments, in a message of their own.
 func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedAnswer, error) {
-	c := &call{vat: v, method: s.Method}
+	c, a := v.localCall(ctx, s.Method)
 	if err := c.place(s); err != nil {
 		return nil, nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	a := &promisedAnswer{vat: v, cancel: cancel}
 	a.promise = capnp.NewPromise(s.Method, a, nil)
 	md := a.promise.Answer().Metadata()
 	md.Lock()
 	md.Put(answerKey{}, a)
 	md.Unlock()
-	a.deliver = func(res result) { a.promise.Resolve(res.content, res.err) }
-	c.ctx, c.ret = ctx, a
 	a.flight.begin(c)
 	return c, a, nil
 }
@@ -93,9 +102,9 @@ func (c *call) place(s capnp.Send) error {
 // unless calls are pipelined on it, for those stand for an interest in the results too.
 type promisedAnswer struct {
 	vat     *Vat
-	cancel  context.CancelFunc
+	ctx     callContext
 	promise *capnp.Promise // nil where go-capnp forwarded the call
-	deliver func(result)   // on the vat's worker: enters go-capnp
+	deliver func(result)   // then
 	flight  flight
 
 	mu        sync.Mutex
@@ -107,6 +116,8 @@ type promisedAnswer struct {
 	delivered bool
 	released  bool
 	cleaned   bool
+	last      []pin        // to be let go of once cleaned
+	lastOn    *questionRef // too
 }
 
 var _ capnp.PipelineCaller = (*promisedAnswer)(nil)
@@ -258,35 +269,54 @@ func (a *promisedAnswer) settled(r result) {
 	for _, d := range out {
 		d.to.put(d.parcel)
 	}
-	parts := a.parts
-	a.parts = nil
-	var settled []pin
-	for _, f := range parts {
-		settled = append(settled, r.pinAt(a.vat, f.path, a.pipe.fixed))
-	}
+	fulfil := a.settleParts(r)
 	a.mu.Unlock()
 	for _, d := range out {
 		d.to.wake()
 	}
-	for i, f := range parts {
-		if r.err != nil {
-			// The call may be one that a promise rejects as it settles, in its turn: two do not settle within
-			// each other. And what is broken delivers nothing, so nothing has to come in its order.
-			a.vat.later(func() { f.p.settleOn(settled[i])() })
-			continue
-		}
-		fulfil := f.p.settleOn(settled[i])
-		a.vat.later(fulfil)
+	for _, f := range fulfil {
+		f()
 	}
-	a.cancel()
-	a.vat.later(func() {
-		a.deliver(r)
-		a.flight.end()
-		a.mu.Lock()
-		a.delivered = true
-		a.mu.Unlock()
-		a.cleanUp()
-	})
+	a.ctx.cancel()
+	a.vat.worker.DoTask((*deliverResult)(a))
+}
+
+// settleParts has the promises of ours for parts of the results settle on those. What it returns is to be called without
+// the lock, which the caller holds.
+func (a *promisedAnswer) settleParts(r result) (fulfil []func()) {
+	parts := a.parts
+	a.parts = nil
+	for _, f := range parts {
+		to := r.pinAt(a.vat, f.path, a.pipe.fixed)
+		fulfil = append(fulfil, func() {
+			if r.err != nil {
+				// The call may be one that a promise rejects as it settles, in its turn: two do not settle within
+				// each other. And what is broken delivers nothing, so nothing has to come in its order.
+				a.vat.later(func() { f.p.settleOn(to)() })
+				return
+			}
+			a.vat.later(f.p.settleOn(to))
+		})
+	}
+	return fulfil
+}
+
+// deliverResult enters go-capnp: so it is for the vat's worker.
+type deliverResult promisedAnswer
+
+// Do implements actors.Task.
+func (d *deliverResult) Do() {
+	a := (*promisedAnswer)(d)
+	if r := a.pipe.res; a.promise != nil {
+		a.promise.Resolve(r.content, r.err)
+	} else {
+		a.deliver(*r)
+	}
+	a.flight.end()
+	a.mu.Lock()
+	a.delivered = true
+	a.mu.Unlock()
+	a.cleanUp()
 }
 
 // release is the ReleaseFunc that the caller got.
@@ -304,7 +334,7 @@ func (a *promisedAnswer) release() {
 		q.drop()
 	}
 	if cancel {
-		a.cancel()
+		a.ctx.cancel()
 	}
 	a.cleanUp()
 }
@@ -317,23 +347,31 @@ func (a *promisedAnswer) cleanUp() {
 		return
 	}
 	a.cleaned = true
-	pins, res, q := append(a.pipe.pins, a.pipe.fixed...), a.pipe.res, a.on
+	a.last, a.lastOn = append(a.pipe.pins, a.pipe.fixed...), a.on
 	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
 	// came may call yet, on a client that leads to the same by now, and holds it.
 	a.pipe.fixed, a.on = nil, nil
 	a.mu.Unlock()
-	a.vat.later(func() {
-		if a.promise != nil {
-			a.promise.ReleaseClients()
-		}
-		for _, p := range pins {
-			p.free()
-		}
-		res.free()
-		if q != nil {
-			q.drop()
-		}
-	})
+	a.vat.worker.DoTask((*cleanAnswer)(a))
+}
+
+// cleanAnswer enters go-capnp as well.
+type cleanAnswer promisedAnswer
+
+// Do implements actors.Task.
+func (c *cleanAnswer) Do() {
+	a := (*promisedAnswer)(c)
+	if a.promise != nil {
+		a.promise.ReleaseClients()
+	}
+	for _, p := range a.last {
+		p.free()
+	}
+	a.pipe.res.free()
+	if a.lastOn != nil {
+		a.lastOn.drop()
+	}
+	a.last, a.lastOn = nil, nil
 }
 
 // settledOne notes that a pipelined call is over.
@@ -350,7 +388,7 @@ func (a *promisedAnswer) settledOne() {
 		q.drop()
 	}
 	if cancel {
-		a.cancel()
+		a.ctx.cancel()
 	}
 }
 

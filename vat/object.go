@@ -92,7 +92,13 @@ func (o *object) drop() {
 }
 
 func (o *object) put(p parcel) {
-	d := &deliver{parcel: p}
+	var d *deliver
+	if c, ok := p.(*call); ok {
+		d = &c.deliver
+		d.parcel, d.done = c, false
+	} else {
+		d = &deliver{parcel: p}
+	}
 	if o.queue != nil {
 		if !o.queue.Enqueue(d) {
 			p.reject(disconnected("the object has stopped"))
@@ -173,7 +179,12 @@ func (a *objectActor) call(c *call) {
 		return
 	}
 	r := newReturner(c)
+	if a.server {
+		r.inside.Store(true)
+		r.server = true
+	}
 	a.snap.Recv(r, r.recv())
+	r.inside.Store(false)
 }
 
 // A returner is the Returner of one call delivered to an object, and the context of its method, from which TailCall
@@ -186,11 +197,20 @@ type returner struct {
 	err  error
 
 	handedOver bool // to a tail call: there is nothing to return
+
+	// The method is a server's of go-capnp: it returns on a goroutine of the object's with no lock held, which may run
+	// turns, unless it does so inside, while it is being handed the call.
+	server bool
+	inside atomic.Bool
 }
 
 var _ capnp.Returner = (*returner)(nil)
 
-func newReturner(c *call) *returner { return &returner{Context: c.ctx, call: c} }
+func newReturner(c *call) *returner {
+	r := &c.returner
+	r.Context, r.call = c.ctx, c
+	return r
+}
 
 // recv is the call as go-capnp wants it delivered.
 func (r *returner) recv() capnp.Recv {
@@ -247,9 +267,14 @@ func (r *returner) Return() {
 			recycle(msg)
 		}
 	}
-	if !r.handedOver {
-		r.call.ret.settle(res)
+	if r.handedOver {
+		return
 	}
+	if to, ok := r.call.ret.(*answerRef); ok && r.server && !r.inside.Load() {
+		to.settleAndRun(res)
+		return
+	}
+	r.call.ret.settle(res)
 }
 
 // ReleaseResults implements capnp.Returner: the results belong to whoever they were handed to.

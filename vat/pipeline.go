@@ -24,6 +24,7 @@ type pipeline struct {
 	sent    bool // something followed the call
 	closing bool
 	res     *result
+	own     result // what res points to
 	pins    []pin
 	fixed   []pin // of local calls, whose pins follow: the same that do not
 }
@@ -83,7 +84,8 @@ func (p *pipeline) close() (await *questionRef) {
 
 // settle hands the queue on to the results. pins are those of r.
 func (p *pipeline) settle(r result, pins []pin) []delivery {
-	p.res, p.pins, p.on, p.closing = &r, pins, nil, false
+	p.own = r
+	p.res, p.pins, p.on, p.closing = &p.own, pins, nil, false
 	return p.flush()
 }
 
@@ -101,6 +103,9 @@ func (p *pipeline) dropCanceled() (canceled []parcel) {
 }
 
 func (p *pipeline) flush() []delivery {
+	if len(p.queue) == 0 {
+		return nil
+	}
 	out := make([]delivery, len(p.queue))
 	for i, x := range p.queue {
 		out[i] = delivery{p.road(x.path, x.fixed), x.parcel}

@@ -63,18 +63,23 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 		err = callerError(c.ctx)
 	}
 	if err != nil {
-		s.emit(do(func() { c.reject(err) }))
+		s.reject(c, err)
 		return
 	}
 	unsure := s.undecided(on)
 	asIs := c.prepared && !unsure // unsure, it may have to be sent once more
 	m, call, err := s.buildCall(target, c, asIs)
 	if err != nil {
-		s.emit(do(func() { c.reject(err) }))
+		s.reject(c, err)
 		return
 	}
-	q := newQuestionRef(s, 1)
-	entry := &question{to: c.ret, on: on}
+	k := c.question
+	if c.question = nil; k == nil {
+		k = new(asked)
+	}
+	q, entry := &k.ref, &k.entry
+	q.s, entry.to, entry.on = s, c.ret, on
+	q.holds.Store(1)
 	if unsure {
 		entry.unsure = c
 		s.questions.visit(on.id, func(x *question) { x.used, x.sent = true, append(x.sent, q) })
@@ -83,7 +88,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	call.SetQuestionId(s.ask(q, entry))
 	payload := must(call.Params())
 	params := s.writeCaps(payload, s.vat.pinTable(m.Message()))
-	s.questions.visit(q.id, func(x *question) { x.params, x.kept = params, keep })
+	entry.params, entry.kept = params, keep
 	if on != nil {
 		s.questions.visit(on.id, func(x *question) { x.sentPipelined(target.path) })
 	}
@@ -95,21 +100,15 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	s.send(m)
 	s.flushBroken()
-	s.emit(do(func() {
-		if !unsure {
-			s.vat.later(c.releaseArgs)
-		}
-		if !unsure && !keep {
-			c.ret.forwarded(q)
-		}
-		if !keep {
-			s.watchCaller(c.ctx, q)
-		}
-	}))
+	c.sent = sentCall{q, unsure, keep}
+	s.emit((*callSent)(c))
 }
 
-// watchCaller has q canceled when its caller gives up.
+// watchCaller has q canceled when its caller gives up. That a call of local code is over, its answer sees to.
 func (s *session) watchCaller(ctx context.Context, q *questionRef) {
+	if c, ok := ctx.(*callContext); ok && c.local {
+		ctx = c.Context
+	}
 	if ctx.Done() != nil {
 		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q, callerError(ctx)}) })
 	}
@@ -277,21 +276,20 @@ func (s *session) givenUp(x question, err error) {
 
 // maybeFinish sends the Finish if it is due, and forgets the question if all is done.
 func (s *session) maybeFinish(id uint32) {
-	var x, up question
-	s.questions.visit(id, func(e *question) {
-		switch {
-		case !e.dropped || e.inFlight > 0 || e.finished:
-		case !e.returned:
-			up = e.giveUp()
-		default:
-			e.finished = true
-			if !e.noFinish {
-				s.send(msgFinish(id))
-			}
+	x := s.questions.get(id)
+	if x == nil {
+		return
+	}
+	switch {
+	case !x.dropped || x.inFlight > 0 || x.finished:
+	case !x.returned:
+		s.givenUp(x.giveUp(), errCanceled)
+	default:
+		x.finished = true
+		if !x.noFinish {
+			s.send(msgFinish(id))
 		}
-		x = *e
-	})
-	s.givenUp(up, errCanceled)
+	}
 	if x.finished && x.returned {
 		s.forget(id, x.ref)
 	}
@@ -299,10 +297,9 @@ func (s *session) maybeFinish(id uint32) {
 
 // forget removes a question that is both returned and finished; its id may be used again.
 func (s *session) forget(id uint32, q *questionRef) {
-	var pins []pin
-	s.questions.visit(id, func(x *question) { pins = x.pins })
-	s.emit(do(func() { q.end(failed("the call is finished")) }))
-	q.gone = failed("the call is finished")
+	pins := s.questions.get(id).pins
+	s.emit((*endQuestion)(q))
+	q.gone = errFinished
 	s.questions.remove(id)
 	s.questions.ids.giveBack(id)
 	s.freeLater(pins...)

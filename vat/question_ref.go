@@ -26,9 +26,19 @@ type questionRef struct {
 	vine    *pin
 	instead road
 
+	// What came of a call, and who gets it, between the turn of the Return and its effects.
+	to  sink
+	res result
+
 	mu    sync.Mutex
 	after []func() // run when the question is over
 	over  bool
+}
+
+// asked is the memory of a question.
+type asked struct {
+	ref   questionRef
+	entry question
 }
 
 func newQuestionRef(s *session, holds int32) *questionRef {
@@ -42,7 +52,7 @@ func (q *questionRef) hold() { q.holds.Add(1) }
 func (q *questionRef) drop() {
 	if n := q.holds.Add(-1); n == 0 {
 		q.freeVine()
-		q.s.tell(&dropQuestion{q})
+		q.s.tell((*dropQuestion)(q))
 	} else if n < 0 {
 		panic("vat: question dropped more often than held")
 	}
@@ -115,7 +125,7 @@ type (
 		path []capnp.PipelineOp
 		parcel
 	}
-	dropQuestion   struct{ q *questionRef }
+	dropQuestion   questionRef
 	cancelQuestion struct {
 		q   *questionRef
 		err error

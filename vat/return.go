@@ -59,28 +59,23 @@ func (s *session) onReturn(r rpc.Return) error {
 
 // returned takes the result of question id.
 func (s *session) returned(id uint32, res result, elsewhere bool) error {
-	var x question
-	again := false
-	if !s.questions.visit(id, func(e *question) {
-		if again = e.returned; again {
-			return
-		}
-		e.returned, e.kept = true, elsewhere
-		e.res = res
-		x = *e
-	}) || again {
+	x := s.questions.get(id)
+	if x == nil || x.returned {
 		return fault("second Return for question %d", id)
 	}
+	x.returned, x.kept, x.res = true, elsewhere, res
 	if x.ref.unwatch != nil {
 		x.ref.unwatch()
 	}
-	s.sure(x)
+	if x.unsure != nil {
+		s.sure(*x)
+	}
 	if x.on != nil {
 		s.pipelinedReturned(x.on)
 	}
 	if x.finished {
 		// Nobody waits: what came is given back.
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.freeResult(res)
 		s.forget(id, x.ref)
 		if x.to != nil {
 			s.emit(settleCall{x.to, result{err: errCanceled}})
@@ -88,9 +83,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 		return nil
 	}
 	if !elsewhere {
-		pins := res.pins(s.vat)
-		s.questions.visit(id, func(e *question) { e.pins = pins })
-		x.pins = pins
+		x.pins = res.pins(s.vat)
 		s.hand(x, res)
 	}
 	s.maybeFinish(id)
@@ -98,45 +91,47 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 }
 
 // hand gives a result to whoever asked.
-func (s *session) hand(x question, res result) {
+func (s *session) hand(x *question, res result) {
 	switch {
 	case x.to != nil:
-		s.emit(settleCall{x.to, res})
+		x.ref.to, x.ref.res = x.to, res
+		s.emit((*handResult)(x.ref))
 	case x.accept && res.err != nil:
-		s.acceptRefused(x, res.err)
+		s.acceptRefused(*x, res.err)
 	case x.at != nil:
 		if x.accept {
-			s.acceptReturned(x)
+			s.acceptReturned(*x)
 		}
-		s.emit(do(func() { s.settleReference(x, res) }))
+		ref, at, pins := x.ref, x.at, x.pins
+		s.emit(do(func() { s.settleReference(ref, at, res, pins) }))
 	default:
 		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
 		// never will be; the recipient learns that from its Accept.
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.freeResult(res)
 	}
 }
 
-// settleReference settles the reference of a Bootstrap or an Accept on what came. Calls on it may wait in our
-// mailbox: where the capability is not on this session's road, new ones are kept back until those are past, on
-// the reference and on what was pinned to it.
-func (s *session) settleReference(x question, res result) {
+// settleReference settles the reference of a Bootstrap or an Accept on what came, with pins as from res.pins. Calls on
+// it may wait in our mailbox: where the capability is not on this session's road, new ones are kept back until those
+// are past, on the reference and on what was pinned to it.
+func (s *session) settleReference(ref *questionRef, at *reference, res result, pins []pin) {
 	if res.err != nil {
-		x.at.breakWith(res.err)
+		at.breakWith(res.err)
 		return
 	}
 	c := res.content.Interface().Client()
 	done := func() {
-		x.at.settle(c)
+		at.settle(c)
 		s.vat.later(res.free)
 	}
 	if i, ok := s.vat.importOf(c); ok && i.s == s {
 		done()
 		return
 	}
-	x.ref.gate.keepBack()
-	x.at.keepBack()
+	ref.gate.keepBack()
+	at.keepBack()
 	s.tell(&echo{func() {
-		x.ref.gate.cutShort(x.res.at(nil, x.pins))
+		ref.gate.cutShort(res.at(nil, pins))
 		done()
 	}})
 }

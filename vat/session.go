@@ -46,6 +46,7 @@ type session struct {
 	waiting   []any // while dialing
 	wire      wire
 	out       []effect
+	spareOut  []effect // empty, to take turns with out
 	questions table[question]
 	answers   table[answer]
 	imports   table[imported]
@@ -82,64 +83,6 @@ func newSession(v *Vat, peer transport.VatID, h host) *session {
 	s.exports = newTable[export]("export", h)
 	s.embargoes = newTable[embargo]("embargo", h)
 	return s
-}
-
-// An effect is what a turn wants done once it has succeeded.
-type effect interface{ apply(s *session) }
-
-// sendFrame sends a message, which it owns, with the capabilities in its table, and recycles it.
-type sendFrame capnp.Message
-
-func (e *sendFrame) apply(s *session) {
-	msg := (*capnp.Message)(e)
-	if s.wire.send(must(rpc.ReadRootMessage(msg))) {
-		s.vat.resetLater(msg)
-	} else {
-		s.vat.recycleLater(msg)
-	}
-}
-
-// sendShared is sendFrame for a message of which the tables keep a part.
-type sendShared capnp.Message
-
-func (e *sendShared) apply(s *session) {
-	msg := (*capnp.Message)(e)
-	s.wire.send(must(rpc.ReadRootMessage(msg)))
-	s.vat.resetLater(msg)
-}
-
-// putParcel puts a parcel on the road of somebody else.
-type putParcel struct{ delivery }
-
-func (e putParcel) apply(*session) {
-	e.to.put(e.parcel)
-	e.to.wake()
-}
-
-// settleCall hands a result to whoever waits for it.
-type settleCall struct {
-	to  sink
-	res result
-}
-
-func (e settleCall) apply(*session) { e.to.settle(e.res) }
-
-// do is any other effect: it enqueues at most.
-type do func()
-
-func (e do) apply(*session) { e() }
-
-func (s *session) emit(e effect)             { s.out = append(s.out, e) }
-func (s *session) send(m rpc.Message)        { s.emit((*sendFrame)(m.Message())) }
-func (s *session) deliver(to road, p parcel) { s.emit(putParcel{delivery{to, p}}) }
-
-// later has pins released off the turn.
-func (s *session) freeLater(pins ...pin) {
-	s.emit(do(func() {
-		for i := range pins {
-			s.vat.freeLater(&pins[i])
-		}
-	}))
 }
 
 // post enqueues m and reports whether the session still takes messages.
@@ -211,7 +154,7 @@ func (s *session) handle(m any) error {
 	case *resolved:
 		s.exportResolved(m)
 	case *dropQuestion:
-		s.questionDropped(m.q)
+		s.questionDropped((*questionRef)(m))
 	case *cancelQuestion:
 		s.questionCanceled(m.q, m.err)
 	case *dropImport:
@@ -243,10 +186,12 @@ func (s *session) onFrame(msg *capnp.Message) error {
 	case rpc.Message_Which_return:
 		return decoded(s.onReturn, m.Return)
 	case rpc.Message_Which_finish:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onFinish, m.Finish)
 	case rpc.Message_Which_resolve:
 		return decoded(s.onResolve, m.Resolve)
 	case rpc.Message_Which_release:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onRelease, m.Release)
 	case rpc.Message_Which_disembargo:
 		return decoded(s.onDisembargo, m.Disembargo)

@@ -160,13 +160,15 @@ func (a *sessionActor) attempt(turn func() error) {
 	err := a.guard(turn)
 	if err == nil {
 		out := s.out
-		s.out = nil
+		s.out, s.spareOut = s.spareOut, nil
 		err = a.guard(func() error {
 			for _, e := range out {
 				e.apply(s)
 			}
 			return nil
 		})
+		clear(out)
+		s.spareOut = out[:0]
 	}
 	if err == nil {
 		a.afterTurn()

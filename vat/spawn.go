@@ -144,7 +144,10 @@ func (x *spawned) put(p parcel) {
 		x.vat.park(c, x.host.Broken(), x.host.Err)
 	default:
 		r := newReturner(c)
+		r.inside.Store(true)
+		r.server = true
 		x.host.Recv(r, r.recv())
+		r.inside.Store(false)
 	}
 }
 

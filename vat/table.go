@@ -60,6 +60,14 @@ func (t *table[T]) visit(id uint32, f func(*T)) bool {
 	return ok
 }
 
+// get is the entry id, nil if there is none: for the turn, as it is lent.
+func (t *table[T]) get(id uint32) *T {
+	if c, ok := t.cells[id]; ok {
+		return c.lend().(*T)
+	}
+	return nil
+}
+
 func (t *table[T]) has(id uint32) bool {
 	_, ok := t.cells[id]
 	return ok

@@ -77,6 +77,9 @@ func (s *session) take(q *questionRef, res result, pins []pin) error {
 
 // pathsTo is, for each capability of content that something was pipelined on, one path to it.
 func pathsTo(content capnp.Ptr, pipelined [][]capnp.PipelineOp) map[int][]capnp.PipelineOp {
+	if len(pipelined) == 0 {
+		return nil
+	}
 	paths := map[int][]capnp.PipelineOp{}
 	for _, path := range pipelined {
 		at, err := capnp.Transform(content, path)

@@ -66,6 +66,7 @@ var worldly = map[string]string{
 var mayTouch = map[string][]string{
 	"adopt.go":         {"goroutine"},                // waits for a promise of go-capnp's
 	"limits.go":        {"time"},                     // durations
+	"call_context.go":  {"goroutine"},                // what package context wants
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
 	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
