@@ -75,6 +75,9 @@ struct ToContact {
   forwards @6 :List(Forward);
   # Forwarded: who passed it on to whom, oldest first, at most 8. The last is from the vat at the other end of the
   # connection to the vat at this end.
+  ofCall @7 :Bool;
+  # It stands for results of a call that are kept for the recipient, and that may not be there yet: then the Accept
+  # returns no earlier than that call ends.
 }
 
 struct Forward {

@@ -134,6 +134,7 @@ func (s *session) describeThirdParty(d rpc.CapDescriptor, via road, vine pin, in
 	contact := must(transport.NewToContact(t.Segment()))
 	check(intro.Host.Encode(must(contact.NewHost())))
 	contact.SetMayForward(intro.mayForward)
+	contact.SetOfCall(intro.ofCall)
 	if len(intro.Forwards) > 0 {
 		check(intro.Introducer.Encode(must(contact.NewIntroducer())))
 		check(intro.Recipient.Encode(must(contact.NewRecipient())))

@@ -174,7 +174,7 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 	intros := make([]*introduction, len(e.paths))
 	for i, path := range e.paths {
 		intros[i] = s.newIntroduction(e.caller)
-		intros[i].provide = q
+		intros[i].provide, intros[i].ofCall = q, true
 		check(list.At(i).SetNonce(intros[i].Nonce[:]))
 		fields := must(list.At(i).NewPath(int32(len(path))))
 		for j, f := range path {

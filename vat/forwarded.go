@@ -204,7 +204,7 @@ func (s *session) introductionOf(p pin) *introduction {
 	}
 	next, err := c.Forward(s.peer, s.vat.network.Sign)
 	check(err)
-	in := &introduction{Introduced: next, mayForward: c.mayForward, recipient: s, vine: c.vine, addresses: c.addresses}
+	in := &introduction{Introduced: next, mayForward: c.mayForward, ofCall: c.ofCall, recipient: s, vine: c.vine, addresses: c.addresses}
 	if d := s.vat.directory; len(in.addresses) == 0 && (d == nil || len(d.Addresses(c.Host)) == 0) {
 		in.addresses = s.vat.addressesOf(c.Host)
 	}

@@ -33,6 +33,7 @@ type introduction struct {
 	transport.Introduced
 	addresses  []string
 	mayForward bool // the recipient may pass it on in its turn
+	ofCall     bool // it stands for results that are kept
 	recipient  *session
 	provide    *questionRef
 	target     *importRef // what to provide
@@ -158,6 +159,7 @@ type contact struct {
 	from       *session // who told us: the introducer, or one who forwarded it
 	addresses  []string
 	mayForward bool
+	ofCall     bool // it stands for results of a call, which may take its time
 	vine       *pin
 }
 
@@ -176,7 +178,7 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 	if err != nil {
 		return nil, fault("unreadable ToContact: %v", err)
 	}
-	c := &contact{vat: s.vat, from: s, mayForward: to.MayForward()}
+	c := &contact{vat: s.vat, from: s, mayForward: to.MayForward(), ofCall: to.OfCall()}
 	if c.Host, err = transport.DecodeVatID(host); err != nil {
 		return nil, fault("ToContact: %v", err)
 	}
@@ -271,6 +273,9 @@ func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 		return ask.q
 	}
 	host.wake()
+	if !c.ofCall {
+		c.vat.expireAccept(ask.q)
+	}
 	return ask.q
 }
 

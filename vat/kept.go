@@ -91,6 +91,9 @@ func (k keptResult) offer(r result, pins []pin) {
 	taken := false
 	k.provision.visit(func(x *provision) []outcome {
 		taken = true
+		if !x.accepted && x.over == nil {
+			k.provision.keep()
+		}
 		return x.offer(res)
 	})
 	if !taken {

@@ -39,7 +39,8 @@ type Limits struct {
 
 	// Times.
 	Dial    time.Duration // to reach a peer; 10 s
-	Handoff time.Duration // that an Accept waits for its provision; 30 s
+	Handoff time.Duration // that an Accept waits for its provision, or with Dial, for its Return; 30 s
+	Kept    time.Duration // that the results of a call wait for the vat that they are kept for; 1 min
 	Probe   time.Duration // in which a peer that is said to be dead has to give a sign of life; 2 s
 	Idle    time.Duration // that a session of which neither side holds anything is kept; 5 min
 }
@@ -65,6 +66,7 @@ func DefaultLimits() Limits {
 		TwoParty:     1 << 10,
 		Dial:         10 * time.Second,
 		Handoff:      30 * time.Second,
+		Kept:         time.Minute,
 		Probe:        2 * time.Second,
 		Idle:         5 * time.Minute,
 	}

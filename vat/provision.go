@@ -1,6 +1,10 @@
 package vat
 
-import "github.com/vatwork/vatwork/transport"
+import (
+	"slices"
+
+	"github.com/vatwork/vatwork/transport"
+)
 
 // A provision pairs what an introducer provides with the recipient that picks it up, whichever comes first:
 // provision/<n> in the actor tree. It is pure: each of its methods returns what is to be told to whom.
@@ -156,6 +160,29 @@ func (p *provision) leave(to accepter) {
 			return
 		}
 	}
+}
+
+// overdue says for what the Accept of to has waited too long, if it has. The results of a call may take their time: it is
+// to be asked again.
+func (p *provision) overdue(to accepter) (why string, again bool) {
+	switch {
+	case !slices.ContainsFunc(p.accepts, func(a parked) bool { return a.to == to }):
+		return "", false
+	case !p.known:
+		return "nothing came to pick up", false
+	case !p.ready:
+		return "", true
+	}
+	return "the embargo was not lifted", false
+}
+
+// close ends it with the vat.
+func (p *provision) close(why error) (out []outcome) {
+	for _, a := range p.accepts {
+		out = append(out, outcome{a.to, result{err: why}})
+	}
+	p.accepts, p.over = nil, why
+	return out
 }
 
 func (p *provision) done() bool { return len(p.accepts) == 0 && (p.over != nil || !p.known) }

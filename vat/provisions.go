@@ -2,6 +2,7 @@ package vat
 
 import (
 	"sync"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -23,6 +24,8 @@ type provisionRef struct {
 	name string
 	pid  *actor.PID
 	by   charge // guarded by provisions.mu
+
+	expiry *time.Timer // of kept results, see deadlines.go; guarded by provisions.mu
 }
 
 // A charge is whose account a provision is on: that of the introducer who named it, or as long as nobody has, of
@@ -61,7 +64,7 @@ type provisions struct {
 	live map[provisionKey]*provisionRef
 	owed map[charge]int // how many of live each has caused
 	// Keys that are done with: a late Accept is told so instead of being parked. A ring, so bounded.
-	tombs map[provisionKey]bool
+	tombs map[provisionKey]error // why, nil where nobody named it
 	ring  []provisionKey
 	next  int
 }
@@ -97,7 +100,9 @@ func (v *Vat) provision(key provisionKey, by charge, f func(*provision) []outcom
 	defer t.mu.Unlock()
 	p, ok := t.live[key]
 	if !ok {
-		if t.tombs[key] {
+		if why, ok := t.tombs[key]; ok && why != nil {
+			return nil, failed("the provision is over: %v", why)
+		} else if ok {
 			return nil, failed("the provision is over")
 		}
 		if err := v.provisionRoom(by); err != nil {
@@ -142,14 +147,18 @@ func (p *provisionRef) visit(f func(*provision) []outcome) {
 func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
 	var over bool
 	var res result
+	var why error
 	m := &visitProvision{f: func(s *provision) []outcome {
 		out := f(s)
-		over, res = s.done(), s.res
+		over, res, why = s.done(), s.res, s.over
 		return out
 	}}
 	p.vat.system.Root.Send(p.pid, m)
 	if over || !m.done {
-		p.vat.provisions.bury(p.key)
+		if p.expiry != nil {
+			p.expiry.Stop()
+		}
+		p.vat.provisions.bury(p.key, why)
 		p.vat.provisions.charge(p.by, -1)
 		p.vat.nodes.remove(p.name)
 		p.vat.system.Root.Stop(p.pid)
@@ -158,10 +167,10 @@ func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
 	return m.done
 }
 
-func (t *provisions) bury(key provisionKey) {
+func (t *provisions) bury(key provisionKey, why error) {
 	delete(t.live, key)
 	if t.tombs == nil {
-		t.tombs = map[provisionKey]bool{}
+		t.tombs = map[provisionKey]error{}
 	}
 	if len(t.ring) < tombstones {
 		t.ring = append(t.ring, key)
@@ -170,7 +179,19 @@ func (t *provisions) bury(key provisionKey) {
 		t.ring[t.next] = key
 		t.next = (t.next + 1) % tombstones
 	}
-	t.tombs[key] = true
+	t.tombs[key] = why
+}
+
+// endProvisions leaves no Accept waiting for what will not come: the vat closes.
+func (v *Vat) endProvisions() {
+	t := &v.provisions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, p := range t.live {
+		p.visitLocked(func(x *provision) []outcome {
+			return x.close(disconnected("the vat %s is closing", v.ID().Short()))
+		})
+	}
 }
 
 func (p *provisionRef) node() Node {

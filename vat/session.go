@@ -145,6 +145,8 @@ func (s *session) handle(m any) error {
 		s.sendProvide(m)
 	case *askAccept:
 		s.sendAccept(m)
+	case *acceptOverdue:
+		s.acceptOverdue(m)
 	case *askDisembargo:
 		s.sendDisembargo(m)
 	case *forwardedAnswer:

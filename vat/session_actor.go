@@ -88,6 +88,11 @@ func (a *sessionActor) turn(m any) {
 		a.open(m)
 		a.afterTurn()
 		return
+	case *acceptOverdue:
+		if s.hello.Load() == nil { // it is dialing still, and that has a deadline of its own
+			s.vat.expireAccept(m.q)
+			return
+		}
 	case *rested:
 		a.idled(m)
 		return

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/asynkron/protoactor-go/actor"
@@ -217,28 +216,6 @@ func (v *Vat) refused(peer, introducer transport.VatID, why error) {
 	v.log.Warn("refused an Accept", "peer", string(peer), "introducer", string(introducer), "why", why)
 }
 
-// expire fails the Accept of to if it still waits when the handoff has taken too long, or when the vat closes. It
-// returns what stops it.
-func (v *Vat) expire(p *provisionRef, to accepter) (unexpire func()) {
-	stop := make(chan struct{})
-	timer := time.NewTimer(v.limits.Handoff)
-	v.goroutines.Add(1)
-	go func() {
-		defer v.goroutines.Done()
-		defer timer.Stop()
-		select {
-		case <-stop:
-		case <-v.ctx.Done():
-			to.settle(result{err: disconnected("the vat %s is closing", v.ID().Short())})
-		case <-timer.C:
-			v.exceeded("Handoff")
-			p.visit(func(x *provision) []outcome { x.leave(to); return nil })
-			to.settle(result{err: disconnected("nothing came to pick up within %v: Limits.Handoff", v.limits.Handoff)})
-		}
-	}()
-	return sync.OnceFunc(func() { close(stop) })
-}
-
 // EndSession ends the session with peer, if there is one: what is under way fails with disconnected, and with
 // reason. For what is certain; news that may be false, such as a failure that memberlist has found, are for Suspect.
 func (v *Vat) EndSession(peer transport.VatID, reason string) {
@@ -287,6 +264,7 @@ func (v *Vat) shutDown() {
 	for _, done := range ending {
 		<-done
 	}
+	v.endProvisions()
 	// Only now: a method whose context is canceled returns with that, and its caller is to see disconnected.
 	v.cancel()
 	v.goroutines.Wait()

@@ -42,20 +42,22 @@ func (q *questionRef) freeVine() {
 // introducer is lost too. It holds q, for the vine, until settleOn; q is not over yet.
 func (q *questionRef) divert(why error) {
 	q.hold()
-	v, host := q.s.vat, q.s.peer.Short()
-	by, ok := q.vine.road.(*importRef)
-	switch {
-	case !ok:
-		q.instead = brokenRoad{why}
-	case by.s.end.Load() != nil:
+	v := q.s.vat
+	if by, ok := q.vine.road.(*importRef); ok && by.s.end.Load() != nil {
 		q.instead = brokenRoad{disconnected("%v; and the way through %s is lost: %v", why, by.s.peer.Short(), by.s.why())}
-	default:
-		q.instead = q.vine.road
-		v.handedOff(func(h *Handoffs) { h.Vine++ })
-		v.log.Warn("handoff failed: calls go on through the introducer", "host", host, "introducer", by.s.peer.Short(), "err", why)
+		v.handedOff(func(h *Handoffs) { h.Broken++ })
 		return
 	}
-	v.handedOff(func(h *Handoffs) { h.Broken++ })
+	q.instead = q.vine.road
+	v.handedOff(func(h *Handoffs) { h.Vine++ })
+	v.log.Warn("handoff failed: calls go on through the introducer", "host", q.s.peer.Short(), "err", why)
+}
+
+// fail is divert where calls may have been delivered.
+func (q *questionRef) fail(why error) {
+	q.hold()
+	q.instead = brokenRoad{why}
+	q.s.vat.handedOff(func(h *Handoffs) { h.Broken++ })
 }
 
 // settleOn has at and all that was pinned to the Accept go where divert has said. Nothing of q may be in the mailbox of
@@ -126,13 +128,47 @@ func (s *session) acceptLost(x *question, why error) {
 	switch q := x.ref; {
 	case q.instead != nil: // see insteadOf
 	case x.used:
-		q.hold()
-		q.instead = brokenRoad{s.acceptError(why)}
-		s.vat.handedOff(func(h *Handoffs) { h.Broken++ })
+		q.fail(s.acceptError(why))
 	default:
 		q.divert(s.acceptError(why))
 	}
 	s.acceptFailed(x.ref, x.at)
+}
+
+// acceptOverdue is the news that the Accept q has not returned by its deadline.
+type acceptOverdue struct {
+	q   *questionRef
+	why error
+}
+
+// acceptOverdue gives up an Accept that has not returned: it goes on by the vine if nothing was sent on it.
+func (s *session) acceptOverdue(m *acceptOverdue) {
+	var x question
+	s.questions.visit(m.q.id, func(e *question) {
+		if e.ref == m.q && !e.returned && !e.finished {
+			x = e.giveUp()
+		}
+	})
+	if x.ref == nil {
+		return
+	}
+	why := s.acceptError(m.why)
+	s.vat.exceeded("Handoff")
+	if !x.used {
+		x.ref.divert(why)
+	} else {
+		x.ref.fail(why)
+	}
+	for _, q := range x.sent {
+		if c := s.takeBack(q); c != nil {
+			s.emit(do(func() { c.reject(why) }))
+		}
+	}
+	s.givenUp(x, nil)
+	s.emit(do(func() {
+		s.acceptFailed(x.ref, x.at)
+		x.ref.end(why) // what it keeps goes now, whether or not the host ever returns it
+	}))
 }
 
 // insteadOf is where p goes that was put on q and found its session ended; nil if nowhere.

@@ -69,11 +69,12 @@ var mayTouch = map[string][]string{
 	"call_context.go":  {"goroutine"},                // what package context wants
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
+	"deadlines.go":     {"time"},                     // of what waits for a third vat
 	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
 	"idle.go":          {"time", "goroutine"},        // how long a session rests
 	"object.go":        {"actor"},                    // the actor in front of a hook
 	"promise.go":       {"actor"},                    // the actor around its state
-	"provisions.go":    {"actor"},                    // the actor around the pure type
+	"provisions.go":    {"actor", "time"},            // the actor around the pure type, and its timer
 	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
 	"sessions.go":      {"actor", "net", "time", "goroutine"},
 	"shutdown.go":      {"goroutine"}, // waits for the last call

@@ -279,6 +279,14 @@ var trials = map[string]trial{
 			a.t.Errorf("it took %v", took)
 		}
 	}},
+	"Kept": {limits: vat.Limits{Kept: time.Minute}, flood: func(a *arena) {
+		// Results that are null, which is what a path leads to that is not there.
+		a.mallory.send(keep(methodNote, 50, "mallory", 1))
+		a.mallory.want("return resultsSentElsewhere", 1)
+		time.Sleep(time.Minute)
+		a.mallory.send(accept(1, "mallory"))
+		a.mallory.wantReason("return exception failed", "Limits.Kept")
+	}},
 }
 
 // wireTrials are for the fields of transport.Limits that strike within a session. Those of handshakes and of closing are

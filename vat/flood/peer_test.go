@@ -261,9 +261,14 @@ func provide(id uint32, recipient string) []byte {
 
 // keepFor calls wait with its result kept for a vat.
 func keepFor(id uint32, recipient string, nonces ...uint32) []byte {
+	return keep(methodWait, id, recipient, nonces...)
+}
+
+// keep calls a method with its result kept for a vat.
+func keep(method uint16, id uint32, recipient string, nonces ...uint32) []byte {
 	return message(func(m rpc.Message) {
 		c := must(m.NewCall())
-		writeCall(c, id, object, methodWait, nil, nil)
+		writeCall(c, id, object, method, nil, nil)
 		await := must(transport.NewToAwait(c.Segment()))
 		encode(recipient, must(await.NewRecipient()))
 		results := must(await.NewResults(int32(len(nonces))))

@@ -212,23 +212,25 @@ func TestNonceAgain(t *testing.T) {
 	})
 }
 
+// keep makes a call on the bootstrap capability with its result kept for a vat.
+func (r *raw) keep(id uint32, method, text, recipient, nonce string) {
+	r.send(func(m rpc.Message) {
+		c := must(m.NewCall())
+		writeCall(c, id, onImport(0), method, text, nil)
+		await := must(transport.NewToAwait(c.Segment()))
+		encode(plainID(recipient), must(await.NewRecipient()))
+		kept := must(await.NewResults(1)).At(0)
+		check(kept.SetNonce([]byte(nonce)))
+		must(kept.NewPath(1)).Set(0, 0)
+		check(c.SendResultsTo().SetThirdParty(await.ToPtr()))
+	})
+}
+
 // Kept results: Carol returns at once, runs the call, and has its capability for whom it was named to.
 func TestKeptResults(t *testing.T) {
-	keep := func(bob *raw, id uint32, method, text string) {
-		bob.send(func(m rpc.Message) {
-			c := must(m.NewCall())
-			writeCall(c, id, onImport(0), method, text, nil)
-			await := must(transport.NewToAwait(c.Segment()))
-			encode(plainID("alice"), must(await.NewRecipient()))
-			kept := must(await.NewResults(1)).At(0)
-			check(kept.SetNonce([]byte(nonceA)))
-			must(kept.NewPath(1)).Set(0, 0)
-			check(c.SendResultsTo().SetThirdParty(await.ToPtr()))
-		})
-	}
 	t.Run("picked up", func(t *testing.T) {
 		handoffTest(t, func(st *stage, bob, alice *raw) {
-			keep(bob, 1, "bar", "made")
+			bob.keep(1, "bar", "made", "alice", nonceA)
 			bob.want("return 1 resultsSentElsewhere")
 			st.wantRan("carol", "bar made")
 			stranger := st.dialRaw("mallory", "carol")
@@ -255,7 +257,7 @@ func TestKeptResults(t *testing.T) {
 	})
 	t.Run("never picked up", func(t *testing.T) {
 		handoffTest(t, func(st *stage, bob, _ *raw) {
-			keep(bob, 1, "wait", "g")
+			bob.keep(1, "wait", "g", "alice", nonceA)
 			bob.want("return 1 resultsSentElsewhere")
 			bob.finish(1)
 			st.wantRan("carol", "wait g", "canceled g")
@@ -263,7 +265,7 @@ func TestKeptResults(t *testing.T) {
 	})
 	t.Run("failed", func(t *testing.T) {
 		handoffTest(t, func(_ *stage, bob, alice *raw) {
-			keep(bob, 1, "fail", "overloaded: busy")
+			bob.keep(1, "fail", "overloaded: busy", "alice", nonceA)
 			bob.want("return 1 resultsSentElsewhere")
 			alice.accept(0, "bob", nonceA, "")
 			alice.want(`return 0 overloaded "busy"`)
@@ -274,7 +276,7 @@ func TestKeptResults(t *testing.T) {
 	t.Run("under a nonce that is taken", func(t *testing.T) {
 		handoffTest(t, func(_ *stage, bob, alice *raw) {
 			bob.provide(0, onImport(0), "alice", nonceA)
-			keep(bob, 1, "bar", "made")
+			bob.keep(1, "bar", "made", "alice", nonceA)
 			bob.want("return 1 resultsSentElsewhere")
 			bob.finish(1)
 			alice.accept(0, "bob", nonceA, "")
@@ -289,7 +291,7 @@ func TestKeptResults(t *testing.T) {
 	})
 	t.Run("null", func(t *testing.T) {
 		handoffTest(t, func(_ *stage, bob, alice *raw) {
-			keep(bob, 1, "creek", "nothing")
+			bob.keep(1, "creek", "nothing", "alice", nonceA)
 			bob.want("return 1 resultsSentElsewhere")
 			alice.accept(0, "bob", nonceA, "")
 			alice.want("return 0")

@@ -1,0 +1,66 @@
+package vat
+
+import (
+	"math"
+	"time"
+)
+
+// What of a handoff waits for somebody else has a deadline, and its timers are here; a timer that fires enqueues at most:
+//
+//	an Accept that is parked              Limits.Handoff, at the host
+//	results that nobody picks up          Limits.Kept, at the host, from when they are there
+//	an Accept that has not returned       Limits.Dial and Limits.Handoff together, at the recipient, so that the host's
+//	                                      word comes first
+//
+// There is none for a provision that nobody has picked up, which lives as long as its Provide; and none for results
+// whose call still runs, nor for an Accept of them: that is a call, and takes the time it takes.
+
+const never = time.Duration(math.MaxInt64)
+
+// expire fails the Accept of to if it still waits at its deadline. It returns what stops it.
+func (v *Vat) expire(p *provisionRef, to accepter) (unexpire func()) {
+	var timer *time.Timer
+	timer = time.AfterFunc(never, func() {
+		if p.overdue(to) {
+			timer.Reset(v.limits.Handoff)
+		}
+	})
+	timer.Reset(v.limits.Handoff) // only now: it reads timer
+	return func() { timer.Stop() }
+}
+
+// overdue fails the Accept of to, or says that it is to be asked again.
+func (p *provisionRef) overdue(to accepter) (again bool) {
+	p.visit(func(x *provision) []outcome {
+		why := ""
+		if why, again = x.overdue(to); why == "" {
+			return nil
+		}
+		p.vat.exceeded("Handoff")
+		x.leave(to)
+		return []outcome{{to, result{err: disconnected("%s within %v: Limits.Handoff", why, p.vat.limits.Handoff)}}}
+	})
+	return again
+}
+
+// keep ends the provision of results that are there, unless they are picked up in time. It is called in a visit.
+func (p *provisionRef) keep() {
+	p.expiry = time.AfterFunc(p.vat.limits.Kept, func() {
+		p.visit(func(x *provision) []outcome {
+			if x.accepted || x.over != nil {
+				return nil
+			}
+			p.vat.exceeded("Kept")
+			return x.end(disconnected("the results were not picked up within %v: Limits.Kept", p.vat.limits.Kept))
+		})
+	})
+}
+
+// expireAccept has the Accept q fail if it does not return in time.
+func (v *Vat) expireAccept(q *questionRef) {
+	after := v.limits.Dial + v.limits.Handoff
+	timer := time.AfterFunc(after, func() {
+		q.s.tell(&acceptOverdue{q, disconnected("no answer within %v: Limits.Dial and Limits.Handoff", after)})
+	})
+	q.keep(func() { timer.Stop() })
+}
