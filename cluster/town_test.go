@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/cluster"
 	"github.com/vatwork/vatwork/cluster/internal/townapi"
@@ -200,7 +201,7 @@ func (n *node) with(ctx context.Context, by, name string, f func(capnp.Client) (
 		if _, why := found.Struct(); why != nil {
 			err = why
 		}
-		return receipt{}, fmt.Errorf("%s asked %s for %s: %w", n.name, by, name, err)
+		return receipt{}, exc.Annotate("", fmt.Sprintf("%s asked %s for %s", n.name, by, name), err)
 	}
 	return got, nil
 }

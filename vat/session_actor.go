@@ -22,15 +22,16 @@ type sessionActor struct {
 	pid *actor.PID
 	ctx actor.Context // valid within a turn
 
-	link    *link
-	unread  unread
-	redials int
-	heard   uint64                 // messages of the peer's
-	probing bool                   // see suspect.go
-	again   bool                   // the peer was at rest as we were not, and has been dialed again
-	idle    *time.Timer            // while at rest
-	rest    int                    // counts the times of rest
-	spare   map[cellKey]*tableCell // retired cells, to be used again with their ids
+	link      *link
+	unread    unread
+	redials   int
+	heard     uint64                 // messages of the peer's
+	probing   bool                   // see suspect.go
+	suspicion *suspected             // that arose meanwhile
+	again     bool                   // the peer was at rest as we were not, and has been dialed again
+	idle      *time.Timer            // while at rest
+	rest      int                    // counts the times of rest
+	spare     map[cellKey]*tableCell // retired cells, to be used again with their ids
 }
 
 // A connection that a peer with a lower id hangs up on is made again this often, after these times.

@@ -11,7 +11,7 @@ import (
 // whatever it answers: a peer with a long queue is alive too.
 
 // Suspect has the session with peer, if there is an open one, end with reason unless the peer gives a sign of life
-// within Limits.Probe. It does not wait for that. For news that may be false or late: that memberlist no longer
+// within Limits.Probe, or within twice that where it is being asked for one already. It does not wait for that. For news that may be false or late: that memberlist no longer
 // reaches a member, which every member can claim of every other, or that a vat has been started anew.
 func (v *Vat) Suspect(peer transport.VatID, reason string) {
 	v.mu.Lock()
@@ -34,7 +34,11 @@ type (
 // probe asks for a sign of life.
 func (a *sessionActor) probe(m *suspected) {
 	s := a.s
-	if a.probing || s.hello.Load() == nil {
+	if s.hello.Load() == nil {
+		return
+	}
+	if a.probing {
+		a.suspicion = m // a sign of life may have come before this one arose
 		return
 	}
 	a.probing = true
@@ -52,6 +56,10 @@ func (a *sessionActor) probe(m *suspected) {
 func (a *sessionActor) judge(m *verdict) {
 	a.probing = false
 	if a.heard != m.heard || a.s.hello.Load() == nil {
+		if next := a.suspicion; next != nil {
+			a.suspicion = nil
+			a.probe(next)
+		}
 		return
 	}
 	a.s.vat.exceeded("Probe")

@@ -88,6 +88,25 @@ func TestSuspectBusy(t *testing.T) {
 	})
 }
 
+// TestSuspectAgain: a peer that shows itself, and dies before the time for that is over, is found out all the same.
+func TestSuspectAgain(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "alice", "bob")
+		c.ready("alice", "bob")
+		v := c.byName["alice"]
+		v.Suspect(id("bob"), "declared failed")
+		time.Sleep(v.limits.Probe / 2)
+		c.link("bob", "alice").Hold()
+		v.Suspect(id("bob"), "declared failed")
+		time.Sleep(v.limits.Probe)
+		c.wantSessions("alice", 1)
+		time.Sleep(v.limits.Probe)
+		c.wantSessions("alice", 0)
+		c.link("bob", "alice").Free()
+		c.shut()
+	})
+}
+
 // moved is a directory that learns where bob is only when it is asked again.
 type moved struct{ asked atomic.Int32 }
 
