@@ -212,10 +212,8 @@ func (r *Registry) Lookup(ctx context.Context, name string) (capnp.Client, Recor
 	return capnp.Client{}, Record{}, failed("%q moves about: try again", name)
 }
 
-// get asks the holder.
+// get asks the holder, for as long as the caller waits: one that is dead ends its session before long.
 func (r *Registry) get(ctx context.Context, found Record) (c capnp.Client, held bool, err error) {
-	ctx, cancel := r.bounded(ctx)
-	defer cancel()
 	p, err := r.peer(ctx, found.Holder)
 	if err != nil {
 		return c, false, err

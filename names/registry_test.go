@@ -36,26 +36,40 @@ func TestPublishAndLookup(t *testing.T) {
 	}
 }
 
-// A guest that asks one node for what another one hosts talks to the host.
+// A guest that asks one node for what is published at another one talks to the host, be it that node or a third vat.
 func TestLookupIsHandedOff(t *testing.T) {
-	tn := newTown(t, "a", "b")
-	tn.guest("guest")
-	tn.publish(tn.own("b"), "greeter", tn.nodes["b"].object(t))
-	d := tn.at("guest", "a")
-	found, release := d.Lookup(t.Context(), func(p Directory_lookup_Params) error { return p.SetName("greeter") })
-	defer release()
-	res, err := found.Struct()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := res.Cap().AddRef()
-	defer c.Release()
-	if got := say(t, c); got != "hello you, from b" {
-		t.Error(got)
-	}
-	tn.nodes["a"].close()
-	if got := say(t, c); got != "hello you, from b" {
-		t.Errorf("without the one in between: %s", got)
+	for _, host := range []string{"b", "h"} {
+		t.Run(host, func(t *testing.T) {
+			tn := newTown(t, "a", "b")
+			tn.guest("guest")
+			tn.guest("h")
+			publisher := tn.own("b")
+			if host == "h" {
+				publisher = tn.at("h", "b")
+			}
+			tn.publish(publisher, "greeter", tn.nodes[host].object(t))
+			d := tn.at("guest", "a")
+			found, release := d.Lookup(t.Context(), func(p Directory_lookup_Params) error { return p.SetName("greeter") })
+			defer release()
+			res, err := found.Struct()
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := res.Cap().AddRef()
+			defer c.Release()
+			want := "hello you, from " + host
+			if got := say(t, c); got != want {
+				t.Error(got)
+			}
+			for _, between := range []string{"a", "b"} {
+				if between != host {
+					tn.nodes[between].close()
+				}
+			}
+			if got := say(t, c); got != want {
+				t.Errorf("without those in between: %s", got)
+			}
+		})
 	}
 }
 

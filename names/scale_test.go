@@ -1,0 +1,69 @@
+package names
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Fifty nodes publish a name each, all at once, and each finds those of others.
+func TestFiftyNodes(t *testing.T) {
+	n := 50
+	if testing.Short() {
+		n = 12
+	}
+	nodes := make([]string, n)
+	for i := range nodes {
+		nodes[i] = fmt.Sprintf("n%02d", i)
+	}
+	tn := newTown(t, nodes...)
+	var all sync.WaitGroup
+	for _, at := range nodes {
+		what := tn.nodes[at].object(t)
+		all.Go(func() {
+			if err := tn.nodes[at].registry.Publish(t.Context(), "of "+at, what); err != nil {
+				t.Errorf("%s: %v", at, err)
+			}
+		})
+	}
+	all.Wait()
+	for i, at := range nodes {
+		all.Go(func() {
+			d := tn.nodes[at].registry.Local()
+			defer d.Release()
+			for k := range 7 {
+				of := nodes[(i+7*k)%n]
+				if got, err := greet(t.Context(), d, "of "+of); err != nil || got != "hello you, from "+of {
+					t.Errorf("%s at %s: %q, %v", of, at, got, err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// A member that does not answer holds up a publisher for no longer than Patience, twice, and learns of it when it does.
+func TestSilentMember(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "a", "b", "c")
+		link := tn.memory.Link(id("a"), id("b"))
+		link.Hold()
+		begun := time.Now()
+		tn.publish(tn.own("a"), "n", tn.nodes["a"].object(t))
+		if took := time.Since(begun); took > 2*Patience {
+			t.Errorf("it took %v", took)
+		}
+		tn.wantGreeting(tn.own("c"), "n", "a")
+		link.Free()
+		time.Sleep(2*maxPause + Patience)
+		if r := tn.known("b", "n"); r.State != Live {
+			t.Errorf("b knows %+v", r)
+		}
+		for _, n := range tn.nodes {
+			n.close()
+		}
+		synctest.Wait()
+	})
+}
