@@ -17,6 +17,9 @@ func (v *Vat) pinPart(r answerRoad) pin {
 	if a.pipe.res != nil {
 		return a.pipe.res.pinAt(v, r.path, a.pipe.fixed)
 	}
+	if e := a.pipe.early; e.has(r.path) {
+		return e.pinAt(v, r.path, e.fixed)
+	}
 	for _, f := range a.parts {
 		if samePath(f.path, r.path) {
 			if snap, ok := f.p.adopted.again(); ok {

@@ -216,6 +216,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	}
 	q := a.pipe.on
 	ds := a.pipe.settle(res, pins)
+	a.pipe.endEarly(s.vat)
 	if q != nil {
 		s.emit(do(q.drop))
 	}
@@ -244,15 +245,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 
 // settleParts gives the parts of a result to those who wait for them, promises of ours and provisions.
 func (s *session) settleParts(a *answer, res result, pins []pin) {
-	s.feeds -= len(a.feeds)
-	for _, f := range a.feeds {
-		to := res.pinAt(s.vat, f.path, pins)
-		s.emit(do(func() {
-			fulfil := f.p.settleOn(to)
-			s.vat.later(fulfil)
-			s.vat.later(f.client.Release)
-		}))
-	}
+	s.feed(a.feeds, res, pins)
 	for _, k := range a.ref.kept {
 		s.emit(do(func() { k.offer(res, pins) }))
 	}

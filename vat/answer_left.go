@@ -10,6 +10,7 @@ func (s *session) settleLeft(ref *answerRef, res result) {
 	pins := res.pins(s.vat)
 	on := ref.left.on
 	ds := ref.left.settle(res, pins)
+	ref.left.endEarly(s.vat)
 	ref.left = nil
 	delete(s.left, ref)
 	if on != nil {
@@ -60,6 +61,7 @@ func (a *answerRef) rejectLeft(why error) {
 		return
 	}
 	a.left = nil
+	left.endEarly(a.s.vat)
 	for _, p := range left.queue {
 		p.reject(why)
 	}

@@ -22,6 +22,10 @@ func (s *session) answerPin(id uint32, path []capnp.PipelineOp) (to pin, _ error
 			to = a.pipe.res.pinAt(s.vat, path, a.pipe.pins)
 			return
 		}
+		if e := a.pipe.early; e.has(path) {
+			to = e.pinAt(s.vat, path, e.pins)
+			return
+		}
 		for _, f := range a.feeds {
 			if samePath(f.path, path) {
 				to = s.vat.pinClient(f.client)
@@ -40,6 +44,19 @@ func (s *session) answerPin(id uint32, path []capnp.PipelineOp) (to pin, _ error
 		return to, fault("reference to answer %d, which does not exist", id)
 	}
 	return to, nil
+}
+
+// feed settles feeds of an answer on its results.
+func (s *session) feed(feeds []feed, res result, pins []pin) {
+	s.feeds -= len(feeds)
+	for _, f := range feeds {
+		to := res.pinAt(s.vat, f.path, pins)
+		s.emit(do(func() {
+			fulfil := f.p.settleOn(to)
+			s.vat.later(fulfil)
+			s.vat.later(f.client.Release)
+		}))
+	}
 }
 
 // pinAt pins what path leads to, with pins as from r.pins: what it is by them, whatever it has resolved to since. The

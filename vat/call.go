@@ -90,6 +90,8 @@ type sink interface {
 	// forwarded says that the call went out on a wire as q: what is pipelined on it can follow. At most
 	// once, before settle. The sink holds q from then on and releases it.
 	forwarded(q *questionRef)
+	// setEarly hands over results that a method has set before it is over. At most once, before settle.
+	setEarly(r result)
 	// settle hands over the result, exactly once.
 	settle(r result)
 }

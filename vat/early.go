@@ -34,7 +34,7 @@ type methodID struct {
 type earlyReturn struct {
 	caller   *session
 	paths    [][]uint16
-	promises []*promise
+	promises []*promise   // nil: resolved to results that were set early
 	alive    atomic.Int32 // promises that are held
 	cancel   context.CancelFunc
 	flight   *flight
@@ -63,7 +63,7 @@ func (e *earlyReturn) settle(r result) {
 	v := e.caller.vat
 	v.later(func() {
 		for i, p := range e.promises {
-			if !moved {
+			if !moved && p != nil {
 				p.resolve(r.clientAt(e.paths[i]))
 			}
 		}

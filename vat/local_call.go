@@ -251,25 +251,15 @@ func (a *promisedAnswer) settle(r result) {
 // to the roads that they are on now.
 func (a *promisedAnswer) settled(r result) {
 	a.mu.Lock()
-	var pins []pin
-	if r.err == nil && r.content.Message() != nil {
-		table := r.content.Message().CapTable()
-		for i := range table.Len() {
-			p := a.vat.follow(table.At(i))
-			if _, adopted := p.road.(callersOf); adopted {
-				// Of go-capnp's promises ours take the place: what waits on them waits with us.
-				table.At(i).Release()
-				table.Set(capnp.CapabilityID(i), p.client())
-			}
-			pins = append(pins, p)
-			a.pipe.fixed = append(a.pipe.fixed, a.vat.pinClient(table.At(i)))
-		}
-	}
+	pins, fixed := a.vat.pinBoth(r)
+	a.pipe.fixed = fixed
 	out := a.pipe.settle(r, pins)
+	a.pipe.endEarly(a.vat)
 	for _, d := range out {
 		d.to.put(d.parcel)
 	}
-	fulfil := a.settleParts(r)
+	fulfil := a.settleParts(a.parts, r, fixed)
+	a.parts = nil
 	a.mu.Unlock()
 	for _, d := range out {
 		d.to.wake()
@@ -281,13 +271,11 @@ func (a *promisedAnswer) settled(r result) {
 	a.vat.worker.DoTask((*deliverResult)(a))
 }
 
-// settleParts has the promises of ours for parts of the results settle on those. What it returns is to be called without
-// the lock, which the caller holds.
-func (a *promisedAnswer) settleParts(r result) (fulfil []func()) {
-	parts := a.parts
-	a.parts = nil
+// settleParts has promises of ours for parts of the results settle on those, with pins as from pinBoth. What it returns is
+// to be called without the lock, which the caller holds.
+func (a *promisedAnswer) settleParts(parts []feed, r result, fixed []pin) (fulfil []func()) {
 	for _, f := range parts {
-		to := r.pinAt(a.vat, f.path, a.pipe.fixed)
+		to := r.pinAt(a.vat, f.path, fixed)
 		fulfil = append(fulfil, func() {
 			if r.err != nil {
 				// The call may be one that a promise rejects as it settles, in its turn: two do not settle within
@@ -317,6 +305,25 @@ func (d *deliverResult) Do() {
 	a.delivered = true
 	a.mu.Unlock()
 	a.cleanUp()
+}
+
+// pinBoth pins the capabilities of a result of a local call, as local callers follow them and as they are now. The caller
+// releases the pins.
+func (v *Vat) pinBoth(r result) (pins, fixed []pin) {
+	if r.err != nil || r.content.Message() == nil {
+		return nil, nil
+	}
+	table := r.content.Message().CapTable()
+	for i := range table.Len() {
+		p := v.follow(table.At(i))
+		if _, adopted := p.road.(callersOf); adopted {
+			// Of go-capnp's promises ours take the place: what waits on them waits with us.
+			table.At(i).Release()
+			table.Set(capnp.CapabilityID(i), p.client())
+		}
+		pins, fixed = append(pins, p), append(fixed, v.pinClient(table.At(i)))
+	}
+	return pins, fixed
 }
 
 // release is the ReleaseFunc that the caller got.

@@ -197,6 +197,7 @@ type returner struct {
 	err  error
 
 	handedOver bool // to a tail call: there is nothing to return
+	piped      bool // see SetPipeline
 
 	// The method is a server's of go-capnp: it returns on a goroutine of the object's with no lock held, which may run
 	// turns, unless it does so inside, while it is being handed the call.

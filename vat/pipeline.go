@@ -16,6 +16,8 @@ import (
 //	           session: what is pipelined waits here until an echo has come back from behind it
 //	settled    what is pipelined goes to the capabilities in the results, as pinned then
 //
+// While queueing, some results may be set early: what is pipelined on their capabilities goes there, the rest waits.
+//
 // It is pure: what is to be put where comes back as deliveries, to be carried out in order. An answer has
 // one in its actor; a call of local code has one under a lock.
 type pipeline struct {
@@ -27,6 +29,7 @@ type pipeline struct {
 	own     result // what res points to
 	pins    []pin
 	fixed   []pin // of local calls, whose pins follow: the same that do not
+	early   *early
 }
 
 // pipelined is a parcel for what path leads to in the results.
@@ -60,6 +63,10 @@ func (p *pipeline) road(path []capnp.PipelineOp, fixed bool) road {
 		return p.res.at(path, p.fixed)
 	case p.res != nil:
 		return p.res.at(path, p.pins)
+	case p.early.has(path) && fixed:
+		return p.early.at(path, p.early.fixed)
+	case p.early.has(path):
+		return p.early.at(path, p.early.pins)
 	case p.on != nil && !p.closing:
 		return pipelineRoad{p.on, path}
 	}
@@ -102,15 +109,18 @@ func (p *pipeline) dropCanceled() (canceled []parcel) {
 	return canceled
 }
 
+// flush hands on what has somewhere to go.
 func (p *pipeline) flush() []delivery {
-	if len(p.queue) == 0 {
-		return nil
+	var out []delivery
+	var wait []pipelined
+	for _, x := range p.queue {
+		if to := p.road(x.path, x.fixed); to != nil {
+			out = append(out, delivery{to, x.parcel})
+		} else {
+			wait = append(wait, x)
+		}
 	}
-	out := make([]delivery, len(p.queue))
-	for i, x := range p.queue {
-		out[i] = delivery{p.road(x.path, x.fixed), x.parcel}
-	}
-	p.queue = nil
+	p.queue = wait
 	return out
 }
 

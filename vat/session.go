@@ -151,6 +151,8 @@ func (s *session) handle(m any) error {
 		s.sendDisembargo(m)
 	case *forwardedAnswer:
 		s.answerForwarded(m)
+	case *earlyAnswer:
+		s.answerSetEarly(m)
 	case *settledAnswer:
 		return s.answerSettled(m)
 	case *resolved:

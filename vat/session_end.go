@@ -64,6 +64,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.target.drop()
 	case *forwardedAnswer:
 		m.q.drop()
+	case *earlyAnswer:
+		s.vat.later(m.res.free)
 	case *settledAnswer:
 		m.ref.orphaned(m.res)
 	case *resolved:
@@ -140,6 +142,7 @@ func (s *session) endAnswers(why error) {
 		for i := range x.pipe.pins {
 			s.vat.freeLater(&x.pipe.pins[i])
 		}
+		x.pipe.endEarly(s.vat)
 		if x.pipe.res != nil {
 			s.vat.later(x.pipe.res.free)
 		} else if x.pipe.on != nil {

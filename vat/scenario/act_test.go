@@ -12,7 +12,7 @@ import (
 	"github.com/vatwork/vatwork/vat/scenario/play"
 )
 
-var methods = []string{"foo", "bar", "creek", "keep", "back", "wait", "fail", "poke", "tail"}
+var methods = []string{"foo", "bar", "creek", "keep", "back", "wait", "fail", "poke", "tail", "pipe"}
 
 // methodNamed is one of play.Thing, or "method99", or "interface99", which nobody has.
 func methodNamed(name string) (capnp.Method, error) {

@@ -154,6 +154,36 @@ func (t thing) Wait(ctx context.Context, call play.Thing_wait) error {
 	}
 }
 
+func (t thing) Pipe(ctx context.Context, call play.Thing_pipe) error {
+	text, err := t.begin("pipe", call)
+	if err != nil {
+		return err
+	}
+	results, err := call.AllocResults()
+	if err != nil {
+		return err
+	}
+	gate, name, _ := strings.Cut(text, " ")
+	c := capnp.Client(call.Args().Cap())
+	if known, ok := t.of.get(name); ok {
+		c = known
+	}
+	if err := results.SetCap(play.Thing(c.AddRef())); err != nil {
+		return err
+	}
+	if err := vat.SetPipeline(ctx, results); err != nil {
+		return err
+	}
+	call.Go()
+	select {
+	case <-t.of.gate(gate):
+		return results.SetText("through " + gate)
+	case <-ctx.Done():
+		t.of.note(t.name, "canceled "+text)
+		return ctx.Err()
+	}
+}
+
 func (t thing) Fail(_ context.Context, call play.Thing_fail) error {
 	text, err := t.begin("fail", call)
 	if err != nil {

@@ -44,4 +44,8 @@ interface Thing {
   tail @8 Cargo -> Cargo;
   # A tail call: text is a name, a method and a text. The vat calls that method, with that text and the capability in the
   # parameters, on what it knows by that name, and returns what the call does.
+
+  pipe @9 Cargo -> Cargo;
+  # Sets its results early, to the capability in the parameters, or that the vat knows by the second word of text. Returns
+  # when the gate named by the first word is opened. Other calls on the object go on meanwhile.
 }

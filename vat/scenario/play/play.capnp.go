@@ -350,6 +350,26 @@ func (c Thing) Tail(ctx context.Context, params func(Cargo) error) (Cargo_Future
 
 }
 
+func (c Thing) Pipe(ctx context.Context, params func(Cargo) error) (Cargo_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xc0da8a32178e2db5,
+			MethodID:      9,
+			InterfaceName: "play.capnp:Thing",
+			MethodName:    "pipe",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 4}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Cargo(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Cargo_Future{Future: ans.Future()}, release
+
+}
+
 func (c Thing) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -440,6 +460,8 @@ type Thing_Server interface {
 	Poke(context.Context, Thing_poke) error
 
 	Tail(context.Context, Thing_tail) error
+
+	Pipe(context.Context, Thing_pipe) error
 }
 
 // Thing_NewServer creates a new Server from an implementation of Thing_Server.
@@ -458,7 +480,7 @@ func Thing_ServerToClient(s Thing_Server) Thing {
 // This can be used to create a more complicated Server.
 func Thing_Methods(methods []server.Method, s Thing_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 9)
+		methods = make([]server.Method, 0, 10)
 	}
 
 	methods = append(methods, server.Method{
@@ -566,6 +588,18 @@ func Thing_Methods(methods []server.Method, s Thing_Server) []server.Method {
 		},
 		Impl: func(ctx context.Context, call *server.Call) error {
 			return s.Tail(ctx, Thing_tail{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xc0da8a32178e2db5,
+			MethodID:      9,
+			InterfaceName: "play.capnp:Thing",
+			MethodName:    "pipe",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Pipe(ctx, Thing_pipe{call})
 		},
 	})
 
@@ -725,6 +759,23 @@ func (c Thing_tail) AllocResults() (Cargo, error) {
 	return Cargo(r), err
 }
 
+// Thing_pipe holds the state for a server call to Thing.pipe.
+// See server.Call for documentation.
+type Thing_pipe struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Thing_pipe) Args() Cargo {
+	return Cargo(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Thing_pipe) AllocResults() (Cargo, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 4})
+	return Cargo(r), err
+}
+
 // Thing_List is a list of Thing.
 type Thing_List = capnp.CapList[Thing]
 
@@ -734,31 +785,32 @@ func NewThing_List(s *capnp.Segment, sz int32) (Thing_List, error) {
 	return capnp.CapList[Thing](l), err
 }
 
-const schema_d4b2a9c60f7e1538 = "x\xdad\xd2\xb1k\x14A\x18\x05\xf0\xf7\xbe\xd9\xcd\x08" +
-	"9\xb3\xf7\xb1\x17b'\x1cV\x81\x08I%i\\\x90" +
-	" \x16\xc2\x0dX\x1aps\x99K\x96;n\x97\xcb\x8a" +
-	"\xb1P\x14\xac\x0e\xb4\xf7\x0f\xb0\xd0N\xc1R\xb4\x12\xed" +
-	"\xb5\xb1\xb3\xb2J\x91\xc2\"\xd5\xc9(\xe1\xf0\xb6\x1a\xbe" +
-	"\xf9=f\x86\xc7\xb4O\xb2h\xf3\xe2\x9a@\xdc\xa5x" +
-	"i\xf6~\xe3\xc5\xda\xd6\xf4\xc7'\xe8\xb2\x99][}" +
-	"\x9c|~\xfd\xee\x1b@=\x9d\xea\x99\x056\x7f\xdf\x94" +
-	"tW,\xf0q\xf5Kk\xf0\xa6{\xaa\xcb\x9c\x07\xe3" +
-	"\xc8\x02\xe9\x8eL\xd3\xdb!\x93\xde\x92_\xd8\x98U\xa3" +
-	"\xfc\xe1\xd5~^q\\m\xdf9,\xc6\x07@\x8ft" +
-	"WL<?\xe6|M\x95]H\x1a\xd3\x92\x8b\xa6g" +
-	"]\x88\x9eXJC~nA\xf4\xbb\xa5i\xc8\xd7u" +
-	"\x88~\xb0\x8c\x1a\xf26\xc8+\xcb\xb8!/\x83<\xb7" +
-	"\\j\xc8\xd3 \xf7-mC\x8a \xbb\x96\x17\x1a\xe2" +
-	"\x82\xecX;(\xcb\x8cv/\x9fd\xbc\xdc\x9fx?" +
-	"\xcc\x98\x0c\xbd\xaf2&{y?L\x0f\xf2\xa2\xce\x98" +
-	"\x0c\xf2b\x941\xa9\xca\xa1\xcf\x98\xd4\x7f\xa7\x1e\xf9_" +
-	"\x8f7\xf2\xc9A\xf9\xaf\xc7\xb6\x89\x80\x88\x80\xe6]\xc0" +
-	"\xdd5t\x87B%;\x0c\x9b~\x1dp\xf7\x0c\xddH" +
-	"\xa8\"\x1d\x0a\x10^\x0b\xb7o\xe8\x9e\x08\xd5\x98\x0e\x0d" +
-	"\xa0\x8f\xb6\x01wl\xe8\x9e\x09m\xb8G\xe7\xff\x01\xa4" +
-	"\x82I\xed\x8fk\xb6 l\x81\xc9\xa88\xaa\xb9\x02\xf6" +
-	"\x0c\x17\xa2+\xe0\xf5\xb1?\xaa\xfd>\xdb\xe7=\x80l" +
-	"\x83\x7f\x02\x00\x00\xff\xffk\x02\xad\xf4"
+const schema_d4b2a9c60f7e1538 = "x\xdad\xd2\xb1kSQ\x14\x06\xf0\xef;\xf7\xa5G" +
+	"i\xda\x97\xcbK\xa9NB@\x90B\x85t\x92.>" +
+	"p\x16r\xc1Ep\xf05\xbdi\x1f\x89\xc9k\xfa\xc4" +
+	":T\x1c\x141\x83\x9b\x7f\x80\xa3\x82\x8b\xe0\xe0\xa4\x8b" +
+	"\xe2*8\x09\xce\xe2\xd8\xa1\x88S\xe4\xaa%4o\xba" +
+	"\x9c\xf3\xfb\xb8\x17>n\xe3W\x1a\xb5\x97V\x05\xe2\xce" +
+	"\xd5\x16\xa6o\xd7\x9f\xadnL\xbe}\x80]4\xd3+" +
+	"+\x0f\xe2O/\xdf|\x05h\x8f&\xf6\xb7\x02\xed\xe3" +
+	"'\x92<\x16\x05\xde\xaf|\xae\xf7^\xb5\x8e\xec\"g" +
+	"\xc1Z\xa4@rG&\xc9\xdd\x90I\xf6\xe4\x07\xd6\xa7" +
+	"\xc5 \xbb\x7f\xb9\x9b\x15\x1c\x16\x9b7v\xf3\xe1\x0e\xd0" +
+	"!\xdd%S\x9b]sr&m\xb6 \xc9E*Y" +
+	"\xb1\xf3\x7fm\x89J\xa9\x18\xb9\x01\xb1\xc7J3O\xf6" +
+	"\xe7\x1a\xc4~WF\x15\xf9\x12\xe4\xa3\xb2V\x91wA" +
+	"^+\x17*\xf2\"\xc8s\xa5V\xe4i\x90C\xe5\x99" +
+	"\x8a\xec\x05\xf1\xca\xb3\x15\xb9\x19\xe4\xbajo4J\xa9" +
+	"[\xd98\xe5\x85\xee\xd8\xfb~\xca\xb8\xef}\x912\xde" +
+	"\xca\xbaa\xba\x97\xe5e\xca\xb8\x97\xe5\x83\x94q1\xea" +
+	"\xfb\x94q\xf9\x7f\xca\x0b\x9f\xb2C\x9e\xea\xfaZ6\xde" +
+	"\x19\xfd\xeb\xbaa\" \"`\xb3\x16\xe0n\x19\xba]" +
+	"\xa1%\x9b\x0cK\xbf\x06\xb8\xdb\x86n \xb4\"M\x0a" +
+	"`\xf3\xb0\xdc6t\x0f\x85\xd6\x98&\x0d`\x0f7\x01" +
+	"w`\xe8\x1e\x095\xbccg\x7f\x06\xa4\x05\xe3\xd2\x1f" +
+	"\x94\xacCX\x07\xe3A\xbe_r\x19\xec\x18\xceE\x97" +
+	"\xc1\xabC\xbf_\xfam6N\xea\x00\xd9\x00\xff\x04\x00" +
+	"\x00\xff\xff\x00\xe0\xb8\xc4"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
