@@ -135,7 +135,7 @@ func (d *door) Watch(_ context.Context, call Directory_watch) error {
 	if err != nil {
 		return err
 	}
-	w, err := d.registry.watch(name, call.Args().Watcher().AddRef())
+	w, err := d.registry.watch(name, call.Args().Watcher().AddRef(), d.guest)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ const (
 	MaxNames     = 4096             // that one node holds
 	MaxNamesEach = 1024             // of these, of one publisher that is not the node itself
 	MaxNameBytes = 128              // of a name
-	MaxWatches   = 4096             // that one node serves
+	MaxWatches   = 1024             // that a node serves for one vat
 	Hold         = 10 * time.Minute // for which a name stays whose host is gone
 	Patience     = 5 * time.Second  // for an answer of another member
 	maxWhyBytes  = 512

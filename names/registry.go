@@ -51,7 +51,7 @@ type Registry struct {
 	table   *table
 	links   map[transport.VatID]*link
 	watches map[string]map[*watch]bool
-	watched int
+	watched map[transport.VatID]int // how many there are, by whom they are for
 }
 
 // New makes a registry that knows no member yet.
@@ -72,6 +72,7 @@ func New(cfg Config) *Registry {
 		table:   newTable(cfg.ID, cfg.Epoch),
 		links:   map[transport.VatID]*link{},
 		watches: map[string]map[*watch]bool{},
+		watched: map[transport.VatID]int{},
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
@@ -163,7 +164,11 @@ type Stats struct{ Held, Known, Watches int }
 func (r *Registry) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Stats{Held: len(r.table.own), Known: len(r.table.names()), Watches: r.watched}
+	s := Stats{Held: len(r.table.own), Known: len(r.table.names())}
+	for _, n := range r.watched {
+		s.Watches += n
+	}
+	return s
 }
 
 // peer is the part of another member in the directory. The caller releases it.

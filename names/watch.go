@@ -2,11 +2,14 @@ package names
 
 import (
 	"context"
+
+	"github.com/vatwork/vatwork/transport"
 )
 
 // watch has a watcher told what is known of one name. It is guarded by Registry.mu but for what its task uses.
 type watch struct {
 	registry *Registry
+	guest    transport.VatID // whom it is for
 	name     string
 	watcher  Watcher
 	kicked   chan struct{} // of one: look again
@@ -24,22 +27,22 @@ func (r *Registry) notify(name string) {
 	}
 }
 
-// watch starts a watch. It takes over watcher.
-func (r *Registry) watch(name string, watcher Watcher) (*watch, error) {
+// watch starts a watch for guest. It takes over watcher.
+func (r *Registry) watch(name string, watcher Watcher, guest transport.VatID) (*watch, error) {
 	if err := checkName(name); err != nil {
 		watcher.Release()
 		return nil, err
 	}
-	w := &watch{registry: r, name: name, watcher: watcher, kicked: make(chan struct{}, 1)}
+	w := &watch{registry: r, guest: guest, name: name, watcher: watcher, kicked: make(chan struct{}, 1)}
 	w.ctx, w.stop = context.WithCancel(r.ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed || r.watched >= MaxWatches {
+	if r.closed || r.watched[guest] >= MaxWatches {
 		w.stop()
 		watcher.Release()
-		return nil, overloaded("this node serves %d watches: MaxWatches allows no more", MaxWatches)
+		return nil, overloaded("this node serves %d watches of %s: MaxWatches allows no more", MaxWatches, guest.Short())
 	}
-	r.watched++
+	r.watched[guest]++
 	if r.watches[name] == nil {
 		r.watches[name] = map[*watch]bool{}
 	}
@@ -93,7 +96,9 @@ func (w *watch) end() {
 	r := w.registry
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.watched--
+	if r.watched[w.guest]--; r.watched[w.guest] == 0 {
+		delete(r.watched, w.guest)
+	}
 	delete(r.watches[w.name], w)
 	if len(r.watches[w.name]) == 0 {
 		delete(r.watches, w.name)

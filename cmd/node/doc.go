@@ -7,7 +7,7 @@
 // names (package names). `vatnode run --help` lists the settings, vatnode.toml is an example of a file.
 //
 //	vatnode id|members|ping MEMBER|tree|names
-//	vatnode publish NAME|withdraw NAME|lookup NAME|call NAME [TEXT]
+//	vatnode publish NAME|withdraw NAME|lookup NAME|call NAME [TEXT]|watch NAME
 //
 // ask the node that runs on the data folder (--data, VATNODE_DATA), over a socket that is open to its owner alone, and print
 // tables, or JSON with --json. What publish publishes is an object for trying things out: it greets.

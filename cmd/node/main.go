@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCommand(), newIDCommand(), newMembersCommand(), newPingCommand(), newTreeCommand(),
-		newNamesCommand(), newPublishCommand(), newWithdrawCommand(), newLookupCommand(), newCallCommand(),
+		newNamesCommand(), newPublishCommand(), newWithdrawCommand(), newLookupCommand(), newCallCommand(), newWatchCommand(),
 		newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
 	return root
 }

@@ -28,6 +28,8 @@ type query struct {
 	json    bool
 	timeout time.Duration
 	out     io.Writer
+
+	connection *control.Connection // while it asks
 }
 
 // command makes a command of what asks the node. Its errors are failures, those of its arguments apart.
@@ -67,6 +69,7 @@ func (q *query) connect(ctx context.Context, ask func(context.Context, control.C
 	if err != nil {
 		return err
 	}
+	q.connection = c
 	err = ask(ctx, c.Control)
 	if closed := c.Close(); err == nil {
 		err = closed

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"capnproto.org/go/capnp/v3"
+
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
 )
@@ -75,6 +77,11 @@ func Dial(ctx context.Context, folder string) (*Connection, error) {
 		return nil, err
 	}
 	return &Connection{Control(c), v}, nil
+}
+
+// Lost tells, once, when the connection is lost, and why.
+func (c *Connection) Lost(ctx context.Context) <-chan error {
+	return c.vat.Watch(ctx, capnp.Client(c.Control))
 }
 
 // Close ends the connection.

@@ -16,6 +16,7 @@ import (
 
 // metrics serves what Prometheus asks for. Nothing is counted for it: what the node counts anyhow is read when it asks.
 type metrics struct {
+	addr   string
 	server *http.Server
 	ended  chan struct{}
 }
@@ -31,6 +32,7 @@ func serveMetrics(n *Node) (*metrics, error) {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second}))
 	m := &metrics{
+		addr:   l.Addr().String(),
 		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10},
 		ended:  make(chan struct{}),
 	}
@@ -40,7 +42,7 @@ func serveMetrics(n *Node) (*metrics, error) {
 			n.log.Error("metrics are served no more", "err", err)
 		}
 	}()
-	n.log.Info("metrics are served", "at", fmt.Sprintf("http://%s/metrics", l.Addr()))
+	n.log.Info("metrics are served", "at", fmt.Sprintf("http://%s/metrics", m.addr))
 	return m, nil
 }
 

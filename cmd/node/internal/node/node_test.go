@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -312,4 +314,93 @@ func (n *Node) directoryLookup(t *testing.T, name string) (names.Record, error) 
 	c, found, err := n.registry.Lookup(t.Context(), name)
 	c.Release()
 	return found, err
+}
+
+// The gossip key is changed on nodes that run, one after the other, and they stay together.
+func TestGossipKeyRotates(t *testing.T) {
+	const old, next = "MDEyMzQ1Njc4OWFiY2RlZg==\n", "ZmVkY2JhOTg3NjU0MzIxMA==\n"
+	folder := t.TempDir()
+	file := func(name string) string { return filepath.Join(folder, name) }
+	nodes := map[string]*Node{}
+	for _, name := range []string{"a", "b"} {
+		writeFile(t, file(name), old)
+		args := []string{"--gossip-key", file(name)}
+		if a := nodes["a"]; a != nil {
+			args = append(args, "--join", a.member.Load().GossipAddr())
+		}
+		nodes[name], _ = start(t, configure(t, name, args...))
+	}
+	for _, keys := range []string{old + next, next + old, next} {
+		for name, n := range nodes {
+			writeFile(t, file(name), keys)
+			if err := n.Reload(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	writeFile(t, file("c"), next)
+	c, _ := start(t, configure(t, "c", "--gossip-key", file("c"), "--join", nodes["a"].member.Load().GossipAddr()))
+	if err := nodes["b"].member.Load().WaitFor(t.Context(), nodes["a"].key.ID(), c.key.ID()); err != nil {
+		t.Error(err)
+	}
+	writeFile(t, file("a"), "no key")
+	if err := nodes["a"].Reload(); err == nil || !strings.Contains(err.Error(), "base64") {
+		t.Errorf("a bad file, read again: %v", err)
+	}
+}
+
+// Whoever comes is let in where that was said in so many words.
+func TestOpen(t *testing.T) {
+	n, _ := start(t, configure(t, "n", "--open"))
+	key, err := transport.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := transport.ListenTLS("", key, transport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := vat.New(vat.Config{Network: network})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	d := names.Directory(v.Bootstrap(t.Context(), n.key.ID(), n.network.Addrs()...))
+	defer d.Release()
+	if err := identify(t.Context(), d); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMetrics(t *testing.T) {
+	n, _ := start(t, configure(t, "n", "--metrics", "127.0.0.1:0"))
+	g, err := spawnGreeter(n.vat, "n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.registry.Publish(t.Context(), "greeter", capnp.Client(g)); err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.Get("http://" + n.metrics.addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		`vatwork_names{kind="held"} 1`,
+		`vatwork_cluster_members{state="alive"} 1`,
+		`vatwork_table_entries{table="questions"} 0`,
+		`vatwork_handoffs_total{outcome="accepted"} 0`,
+		`vatwork_vats_refused_total 0`,
+		`go_goroutines `,
+	} {
+		if !strings.Contains(string(text), "\n"+line) {
+			t.Errorf("no line %q in:\n%s", line, text)
+		}
+	}
 }
