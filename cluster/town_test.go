@@ -103,17 +103,17 @@ func open(ctx context.Context, p plan) (_ *node, err error) {
 	return n, nil
 }
 
-// nameOf is the name of a member.
-func (n *node) nameOf(id transport.VatID) (string, bool) {
+// nameOf is the name of a member, "" if it is not known.
+func (n *node) nameOf(id transport.VatID) string {
 	if n.member == nil {
-		return "", true // it is being started
+		return "" // it is being started
 	}
 	all := n.member.Members()
 	i := slices.IndexFunc(all, func(m cluster.Member) bool { return m.ID == id })
 	if i < 0 {
-		return "", false
+		return ""
 	}
-	return all[i].Name, true
+	return all[i].Name
 }
 
 // publish opens the node's business: a worker as "name/worker", a desk as "name/desk".

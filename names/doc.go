@@ -21,8 +21,8 @@
 // itself.
 //
 // Ends. A name whose host is gone says so for [Hold], and is given up then; until that its publisher can
-// replace it. A node that fails or leaves takes its names with it: the others say which node that was, for as long
-// as they remember that member. A node that starts again begins with no names.
+// replace it. A node that fails or leaves takes its names with it: for as long the others say which node that was. A node
+// that starts again begins with no names.
 //
 // # What it does not promise
 //
@@ -32,8 +32,7 @@
 //
 // # Bounds
 //
-// A node holds at most [MaxNames], of which one publisher has at most [MaxNamesEach]; it serves at most [MaxWatches] for one
-// vat.
-// Members that do not answer hold up who publishes, withdraws or lists for [Patience], twice at most; a look-up waits for
+// A node holds at most [MaxNames], of which one publisher has at most [MaxNamesEach]; it serves at most [MaxWatches] for
+// one vat. Members that do not answer hold up who publishes, withdraws or lists for [Patience], twice at most; a look-up waits for
 // the holder of the name as long as its caller does.
 package names

@@ -18,7 +18,7 @@ const (
 	MaxNamesEach = 1024             // of these, of one publisher that is not the node itself
 	MaxNameBytes = 128              // of a name
 	MaxWatches   = 1024             // that a node serves for one vat
-	Hold         = 10 * time.Minute // for which a name stays whose host is gone
+	Hold         = 10 * time.Minute // for which a name stays whose host, or the node that held it, is gone
 	Patience     = 5 * time.Second  // for an answer of another member
 	maxWhyBytes  = 512
 )

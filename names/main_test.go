@@ -72,8 +72,8 @@ func id(name string) transport.VatID { return transport.VatID("plain:" + name) }
 // start starts a node that nobody knows yet.
 func (tn *town) start(name string) *node {
 	tn.t.Helper()
-	r := New(Config{ID: id(name), Name: name, Member: func(v transport.VatID) (string, bool) {
-		return strings.TrimPrefix(string(v), "plain:"), true
+	r := New(Config{ID: id(name), Name: name, Member: func(v transport.VatID) string {
+		return strings.TrimPrefix(string(v), "plain:")
 	}})
 	n := tn.startVat(name, vat.Config{BootstrapFor: r.BootstrapFor})
 	n.registry = r

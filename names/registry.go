@@ -1,6 +1,7 @@
 package names
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -22,9 +23,9 @@ type Config struct {
 	// nanoseconds since 1970.
 	Epoch uint64
 
-	// Member is the name of a member, also of one that has failed or left, and whether the cluster remembers it. It
-	// must not block. nil: no names, and nothing is forgotten.
-	Member func(transport.VatID) (name string, ok bool)
+	// Member is the name of a member, also of one that has failed or left; "" if it is not known. It must not block. nil:
+	// none is known.
+	Member func(transport.VatID) string
 
 	// Logger hears of what is published and lost. nil means slog.Default.
 	Logger *slog.Logger
@@ -52,6 +53,8 @@ type Registry struct {
 	links   map[transport.VatID]*link
 	watches map[string]map[*watch]bool
 	watched map[transport.VatID]int // how many there are, by whom they are for
+	// expiries are of members that are gone.
+	expiries map[transport.VatID]*time.Timer
 }
 
 // New makes a registry that knows no member yet.
@@ -60,7 +63,7 @@ func New(cfg Config) *Registry {
 		cfg.Logger = slog.Default()
 	}
 	if cfg.Member == nil {
-		cfg.Member = func(transport.VatID) (string, bool) { return "", true }
+		cfg.Member = func(transport.VatID) string { return "" }
 	}
 	if cfg.Epoch == 0 {
 		cfg.Epoch = uint64(time.Now().UnixNano())
@@ -73,6 +76,8 @@ func New(cfg Config) *Registry {
 		links:   map[transport.VatID]*link{},
 		watches: map[string]map[*watch]bool{},
 		watched: map[transport.VatID]int{},
+
+		expiries: map[transport.VatID]*time.Timer{},
 	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
@@ -93,6 +98,9 @@ func (r *Registry) Close() {
 		return
 	}
 	r.closed = true
+	for id := range r.expiries {
+		r.remember(id)
+	}
 	var held []*publication
 	for _, o := range r.table.own {
 		if o.pub != nil {
@@ -118,7 +126,7 @@ func (r *Registry) spawn(task func()) {
 func (r *Registry) Joined(id transport.VatID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.table.only(func(id transport.VatID) bool { _, ok := r.cfg.Member(id); return ok })
+	r.remember(id)
 	known := r.table.joined(id)
 	for name := range r.table.others[id].records {
 		r.notify(name)
@@ -139,22 +147,39 @@ func (r *Registry) Departed(id transport.VatID, how string) {
 	if l := r.links[id]; l != nil {
 		l.wake()
 	}
+	r.remember(id)
+	if !r.closed {
+		r.expiries[id] = time.AfterFunc(Hold, func() { r.expire(id) })
+	}
+}
+
+// remember has a member that is gone not be forgotten. The caller holds mu.
+func (r *Registry) remember(id transport.VatID) {
+	if timer := r.expiries[id]; timer != nil {
+		timer.Stop()
+		delete(r.expiries, id)
+	}
+}
+
+// expire forgets a member that has been gone for Hold.
+func (r *Registry) expire(id transport.VatID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, name := range r.table.forgetGone(id) {
+		r.notify(name)
+	}
 }
 
 // called is a node for people.
 func (r *Registry) called(id transport.VatID) string {
-	if name := r.nameOf(id); name != "" {
-		return name
-	}
-	return id.Short()
+	return cmp.Or(r.nameOf(id), id.Short())
 }
 
 func (r *Registry) nameOf(id transport.VatID) string {
 	if id == r.cfg.ID {
 		return r.cfg.Name
 	}
-	name, _ := r.cfg.Member(id)
-	return name
+	return r.cfg.Member(id)
 }
 
 // Stats counts names and watches.

@@ -67,3 +67,36 @@ func TestSilentMember(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// What is gone is shown as such for a while, and forgotten then.
+func TestGoneForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tn := newTown(t, "a", "b", "c")
+		x := tn.guest("x")
+		tn.publish(tn.at("x", "a"), "of x", x.object(t))
+		tn.publish(tn.own("b"), "of b", tn.nodes["b"].object(t))
+		x.close()
+		tn.nodes["b"].close()
+		for _, at := range []string{"a", "c"} {
+			tn.nodes[at].registry.Departed(id("b"), "has failed")
+		}
+		synctest.Wait()
+		for _, want := range []State{Gone, Absent} {
+			for _, at := range []string{"a", "c"} {
+				for _, name := range []string{"of x", "of b"} {
+					if r := tn.known(at, name); r.State != want {
+						t.Errorf("%s knows %+v, want %v", at, r, want)
+					}
+				}
+			}
+			time.Sleep(Hold + time.Second)
+		}
+		if n := len(tn.nodes["c"].registry.table.others); n != 1 {
+			t.Errorf("c remembers %d others", n)
+		}
+		for _, n := range tn.nodes {
+			n.close()
+		}
+		synctest.Wait()
+	})
+}

@@ -259,9 +259,14 @@ func (t *table) departed(id transport.VatID, how string) []string {
 	return slices.Collect(maps.Keys(x.records))
 }
 
-// only forgets the nodes that keep does not name: they are long gone.
-func (t *table) only(keep func(transport.VatID) bool) {
-	maps.DeleteFunc(t.others, func(id transport.VatID, x *other) bool { return !x.alive && !keep(id) })
+// forgetGone forgets a node that is gone, and returns the names that were its.
+func (t *table) forgetGone(id transport.VatID) []string {
+	x := t.others[id]
+	if x == nil || x.alive {
+		return nil
+	}
+	delete(t.others, id)
+	return slices.Collect(maps.Keys(x.records))
 }
 
 // alive lists the other nodes that are there; unheard those of them whose names are not all known.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -159,24 +160,19 @@ func (n *Node) onLeave(id transport.VatID) {
 	n.registry.Departed(id, "has left")
 }
 
-// memberName is what the cluster calls a vat, if it knows it.
-func (n *Node) memberName(id transport.VatID) (string, bool) {
+// memberName is what the cluster calls a vat, "" if it does not know it.
+func (n *Node) memberName(id transport.VatID) string {
 	if member := n.member.Load(); member != nil {
 		for _, m := range member.Members() {
 			if m.ID == id {
-				return m.Name, true
+				return m.Name
 			}
 		}
 	}
-	return "", false
+	return ""
 }
 
-func (n *Node) called(id transport.VatID) string {
-	if name, ok := n.memberName(id); ok {
-		return name
-	}
-	return id.Short()
-}
+func (n *Node) called(id transport.VatID) string { return cmp.Or(n.memberName(id), id.Short()) }
 
 // bootstrapFor is the directory of names; on the control socket, which is the one place where a peer without an identity
 // can connect, what controls the node.
