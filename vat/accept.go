@@ -100,7 +100,7 @@ func (s *session) provisionFinished(a *answer) {
 	}
 	if p := a.accepts; p != nil && !a.returned {
 		s.emit(do(func() {
-			p.visit(func(x *provision) []outcome { x.leave(ref); return nil })
+			p.leave(ref)
 			ref.settleIfRunning()
 		}))
 	}

@@ -144,6 +144,11 @@ func (p *provisionRef) visit(f func(*provision) []outcome) {
 	}
 }
 
+// leave has the Accept of to wait no longer.
+func (p *provisionRef) leave(to accepter) {
+	p.visit(func(x *provision) []outcome { x.leave(to); return nil })
+}
+
 func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
 	var over bool
 	var res result

@@ -167,7 +167,7 @@ func (s *session) endAnswers(why error) {
 			p.visit(func(p *provision) []outcome { p.provide = nil; return p.end(lost) })
 		}
 		if p := x.accepts; p != nil {
-			p.visit(func(p *provision) []outcome { p.leave(x.ref); return nil })
+			p.leave(x.ref)
 		}
 		if !kept && !x.ref.early {
 			x.ref.stop()
