@@ -44,8 +44,17 @@ type Queue struct {
 func NewQueue(dispatcher actor.Dispatcher) *Queue {
 	q := &Queue{dispatcher: dispatcher}
 	q.idle.L, q.room.L = &q.mu, &q.mu
-	q.all = func() { q.turns(-1) }
+	limit := throughput(dispatcher)
+	q.all = func() { q.turns(limit) }
 	return q
+}
+
+// throughput is how many turns, or tasks, a dispatcher gets at a time; all where it does not say.
+func throughput(d actor.Dispatcher) int {
+	if d == nil || d.Throughput() <= 0 {
+		return -1
+	}
+	return d.Throughput()
 }
 
 // Props has the actor use q. A queue serves one actor.
@@ -111,15 +120,16 @@ func (q *Queue) runnable() bool {
 // turns runs up to limit turns (all for a negative limit), then leaves what remains to another goroutine.
 func (q *Queue) turns(limit int) {
 	for n := 0; ; n++ {
-		if n == limit {
-			q.schedule()
-			return
-		}
 		q.mu.Lock()
 		if !q.runnable() {
 			q.running = false
 			q.idle.Broadcast()
 			q.mu.Unlock()
+			return
+		}
+		if n == limit {
+			q.mu.Unlock()
+			q.schedule()
 			return
 		}
 		msg, system := q.next()

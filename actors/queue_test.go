@@ -42,10 +42,13 @@ func newQueue(user func(any)) *Queue {
 }
 
 // stepper is a dispatcher that runs nothing by itself.
-type stepper struct{ runs []func() }
+type stepper struct {
+	runs  []func()
+	turns int // at a time; 0: all
+}
 
 func (s *stepper) Schedule(f func()) { s.runs = append(s.runs, f) }
-func (s *stepper) Throughput() int   { return 1 }
+func (s *stepper) Throughput() int   { return s.turns }
 func (s *stepper) step()             { f := s.runs[0]; s.runs = s.runs[1:]; f() }
 func enqueueAll(q *Queue, msgs ...any) {
 	for _, m := range msgs {
@@ -111,6 +114,25 @@ func TestQueueOfADispatcher(t *testing.T) {
 	if len(d.runs) != 0 {
 		t.Error("Wake of an empty queue scheduled something")
 	}
+}
+
+// A dispatcher that takes one turn at a time gets each queue anew for the next, and so does a worker.
+func TestDispatcherOfSingleTurns(t *testing.T) {
+	d := &stepper{turns: 1}
+	q, w := NewQueue(d), Worker{Dispatcher: d}
+	var got []any
+	q.RegisterHandlers(&invoked{user: func(m any) { got = append(got, m) }}, nil)
+	enqueueAll(q, 1, 2)
+	q.Wake()
+	w.Do(func() { got = append(got, 3) })
+	w.Do(func() { got = append(got, 4) })
+	for len(d.runs) > 0 {
+		d.step()
+	}
+	if !slices.Equal(got, []any{1, 3, 2, 4}) {
+		t.Errorf("ran %v", got)
+	}
+	w.Wait()
 }
 
 // What the turn of a message enqueues runs behind what waits already, and Run within a turn runs nothing.

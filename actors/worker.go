@@ -1,6 +1,10 @@
 package actors
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
 
 // A Worker runs functions one at a time, in order, on a goroutine of its own that lives only while there is
 // something to run. It is for code that may block, and that must not run under a lock or within a turn:
@@ -8,6 +12,9 @@ import "sync"
 //
 // It is not bounded: each function stands for something that is (an open question, a held capability).
 type Worker struct {
+	// Dispatcher, where set, runs the functions, Throughput of them at a time: for tests that pick what runs next.
+	Dispatcher actor.Dispatcher
+
 	mu      sync.Mutex
 	todo    fifo[Task]
 	running bool
@@ -36,17 +43,30 @@ func (w *Worker) DoTask(t Task) {
 	w.todo.push(t)
 	if !w.running {
 		w.running = true
-		go w.all()
+		w.schedule()
 	}
 }
 
+func (w *Worker) schedule() {
+	if w.Dispatcher != nil {
+		w.Dispatcher.Schedule(w.all)
+		return
+	}
+	go w.all()
+}
+
 func (w *Worker) run() {
-	for {
+	for left := throughput(w.Dispatcher); ; left-- {
 		w.mu.Lock()
 		if w.todo.len() == 0 {
 			w.running = false
 			w.idle.Broadcast()
 			w.mu.Unlock()
+			return
+		}
+		if left == 0 {
+			w.mu.Unlock()
+			w.schedule()
 			return
 		}
 		t := w.todo.pop()

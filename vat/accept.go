@@ -5,6 +5,7 @@ import (
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // onProvide obeys "the sender wishes to make a particular capability implemented by the receiver available to a
@@ -71,7 +72,7 @@ func (s *session) onAccept(a rpc.Accept) error {
 		s.emit(do(func() { ref.settle(result{err: err}) }))
 		return nil
 	}
-	park := parked{by: s.peer, as: what.Recipient, to: ref, embargo: string(embargo), held: a.HasEmbargo()}
+	park := parked{by: s.peer, as: what.Recipient, to: ref, embargo: string(embargo), held: a.HasEmbargo() && !s.vat.breaks(hook.Provision)}
 	s.emit(do(func() {
 		pr, err := s.vat.provision(provisionKey{what.Introducer, what.Nonce}, charge{s.peer, false}, func(x *provision) []outcome {
 			return x.accept(park)

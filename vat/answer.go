@@ -3,6 +3,8 @@ package vat
 import (
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // An answer is a Call, Bootstrap, Accept or Provide of the peer's.
@@ -210,7 +212,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	}
 	pins := res.pins(s.vat)
 	for i := range pins {
-		if returns {
+		if returns && !s.vat.breaks(hook.PinNever) {
 			pins[i] = s.told(pins[i])
 		}
 	}
@@ -233,6 +235,10 @@ func (s *session) settleAnswer(id uint32, res result) {
 		s.returnElsewhere(id)
 	default:
 		s.sendReturn(id, p, res, pins)
+	}
+	if s.vat.breaks(hook.AnswerTurn) {
+		s.tell(&echo{func() { s.handOn(ds); s.tell(&echo{func() {}}) }})
+		ds = nil
 	}
 	s.handOn(ds)
 	if a.taker != nil {

@@ -2,6 +2,8 @@ package vat
 
 import (
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A disembargo travels behind the calls that it follows, on their road, to where they leave this vat.
@@ -26,6 +28,16 @@ type askDisembargo struct {
 	accept   []byte
 	q        *questionRef // target is its answer: held until this has gone
 	leaves   *importRef   // whose callers have another road now; nil if none have
+}
+
+// tellDisembargo is for turns of s.
+func (s *session) tellDisembargo(a *askDisembargo) {
+	if s.vat.breaks(hook.OwnMailbox) {
+		s.sendDisembargo(a)
+		s.tell(&echo{func() {}}) // for a turn to send it in
+		return
+	}
+	s.tell(a)
 }
 
 func (s *session) sendDisembargo(a *askDisembargo) {

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // An embargo holds back calls on a promise that turned out to resolve to us, until a Disembargo
@@ -76,7 +78,7 @@ func (s *session) embargoLoopback(target wireTarget, ref *reference, to pin) {
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
 	s.emit(do(func() {
 		if ref.moveTo(func() road { return e }) {
-			s.tell(&askDisembargo{target: target, loopback: e.id, leaves: ref.born})
+			s.tellDisembargo(&askDisembargo{target: target, loopback: e.id, leaves: ref.born})
 			return
 		}
 		s.embargoes.visit(e.id, func(x *embargo) { x.lifted = true })
@@ -155,6 +157,9 @@ func (s *session) lift(id uint32) error {
 		s.deliver(x.road.to.road, p)
 	}
 	s.emit(do(func() {
+		if s.vat.breaks(hook.Marker) {
+			x.ref.settleOn(x.road.to.again())
+		}
 		x.road.gate.keepBack()
 		x.ref.keepBack()
 		s.tell(&shorten{x.road, x.ref})
@@ -171,6 +176,8 @@ func (s *session) shorten(m *shorten) {
 // apply takes the short cut, for what is pinned to the embargo first: who has the reference has heard more.
 func (m *shorten) apply(v *Vat) {
 	m.e.gate.cutShort(m.e.to.road)
-	m.ref.settleOn(m.e.to.again())
+	if !v.breaks(hook.Marker) {
+		m.ref.settleOn(m.e.to.again())
+	}
 	m.e.drop()
 }

@@ -7,6 +7,7 @@ import (
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A nonce names an introduction. It is random, and still no secret that anything rests on: a provision goes
@@ -324,8 +325,12 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 	return r.moveTo(func() road {
 		embargo := r.vat.newNonce()
-		c.from.tell(&askDisembargo{target: disembargo, accept: embargo[:], leaves: r.born})
-		q, to := c.accept(r, embargo[:])
+		c.from.tellDisembargo(&askDisembargo{target: disembargo, accept: embargo[:], leaves: r.born})
+		id := embargo[:]
+		if r.vat.breaks(hook.AcceptEmbargo) {
+			id = nil
+		}
+		q, to := c.accept(r, id)
 		r.vine, r.accepting = c.vine, q
 		if to == nil {
 			return nil

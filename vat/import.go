@@ -8,6 +8,7 @@ import (
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // An imported is a capability or promise of the peer's that we hold: an entry of the import table.
@@ -188,7 +189,7 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 		i.used.Store(true)
 	}
 	for _, ref := range refs {
-		if local && !ref.keepBackUnused() {
+		if local && !s.vat.breaks(hook.Loopback) && !ref.keepBackUnused() {
 			to, err := s.ownPin(d)
 			if err != nil {
 				return err

@@ -50,7 +50,7 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 	host := &objectActor{snap: s.AddRef(), server: isServer}
 	opts := actors.Inline()
 	if !isServer {
-		o.queue = actors.NewQueue(nil)
+		o.queue = actors.NewQueue(v.hooks.Dispatcher)
 		opts = o.queue.Props()
 	}
 	o.name = fmt.Sprintf("object/%d", v.serial.Add(1))

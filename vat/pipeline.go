@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A pipeline is what is pipelined on the results of one call before they are here.
@@ -130,7 +132,7 @@ type echo struct{ reached func() }
 
 // awaitEcho has then run behind all that was put on q; at once where its session has ended.
 func awaitEcho(q *questionRef, then func()) {
-	if !q.s.post(&echo{then}) {
+	if q.s.vat.breaks(hook.Echo) || !q.s.post(&echo{then}) {
 		then()
 		return
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/vatwork/vatwork/actors"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A promise is a capability that local code will resolve: promise/<n> in the actor tree, and its road.
@@ -153,7 +154,11 @@ func (p *promise) put(x parcel) { p.putWhere(x, true) }
 // putWhere puts x on the promise: it comes from what is pinned to it, or from local callers.
 func (p *promise) putWhere(x parcel, fixed bool) {
 	if !p.visit(func(s *promiseState) { s.put(x, fixed) }) {
-		x.reject(failed("the promise has failed"))
+		err := failed("the promise has failed")
+		if p.vat.ctx.Err() != nil {
+			err = disconnected("the vat %s is closed", p.vat.ID().Short())
+		}
+		x.reject(err)
 	}
 }
 
@@ -370,6 +375,17 @@ func (s *promiseState) unwatch(w *watcher) {
 
 // settle enqueues, in this order: Provides, the queue, the news.
 func (s *promiseState) settle(to pin, intro *introduction) {
+	if s.vat.breaks(hook.OneTurn) {
+		held, callers := s.queue, s.to.again()
+		s.queue = nil
+		s.vat.later(func() {
+			for _, p := range held {
+				callers.road.put(p.parcel)
+			}
+			callers.road.wake()
+			callers.free()
+		})
+	}
 	intros := make([]*introduction, len(s.watchers))
 	told, ok := s.vat.handOn(to, s.queue, s.to.road, s.watchers, func(told pin) {
 		for i, w := range s.watchers {

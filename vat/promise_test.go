@@ -246,3 +246,17 @@ func TestLocalPromiseExported(t *testing.T) {
 		})
 	}
 }
+
+// A call on a promise of a vat that is closed fails as one on anything else of it.
+func TestPromiseOfAClosedVat(t *testing.T) {
+	c := newCluster(t, "alice")
+	c.dirty = true
+	p, _ := c.promiseAt("alice")
+	c.byName["alice"].Close()
+	ans, release := p.Note(t.Context(), nil)
+	defer release()
+	if _, err := ans.Struct(); exc.TypeOf(err) != exc.Disconnected {
+		t.Errorf("the call ended with %v", err)
+	}
+	p.Release()
+}

@@ -5,6 +5,8 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A question is a Call, Bootstrap, Accept or Provide of ours.
@@ -213,7 +215,7 @@ func (s *session) putDirect(to road, p parcel) {
 	if f, fixed := to.(fixedRef); fixed && f.r.born != nil && f.r.born.s == s && !f.r.born.gone {
 		i, ok = f.r.born, true
 	}
-	if ok && i.s == s {
+	if ok && i.s == s && !s.vat.breaks(hook.Direct) {
 		s.putImport(&toImport{i, p})
 		return
 	}
@@ -290,7 +292,7 @@ func (s *session) maybeFinish(id uint32) {
 			s.send(msgFinish(id))
 		}
 	}
-	if x.finished && x.returned {
+	if x.finished && (x.returned || s.vat.breaks(hook.EarlyID)) {
 		s.forget(id, x.ref)
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A reference is what local code and other sessions hold of a remote capability. It is the hook of a
@@ -127,7 +129,11 @@ func (r *reference) put(p parcel) { r.putWhere(p, false) }
 func (r *reference) putWhere(p parcel, fixed bool) {
 	r.mu.RLock()
 	if road := r.roadOf(fixed); road != nil && r.contact == nil {
-		road.put(p)
+		if r.vat.breaks(hook.Gate) {
+			r.vat.later(func() { road.put(p); road.wake() })
+		} else {
+			road.put(p)
+		}
 		r.mu.RUnlock()
 		return
 	}
@@ -336,6 +342,7 @@ func (r *reference) end() road {
 	defer r.mu.RUnlock()
 	to := r.road
 	switch {
+	case r.vat.breaks(hook.PinAtOnce) && r.road != nil && r.contact == nil:
 	case r.isPromise && r.next == nil && !r.shut:
 		to = fixedRef{r}
 	case r.fixed != nil:

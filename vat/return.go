@@ -3,6 +3,8 @@ package vat
 import (
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // onReturn obeys "Message type sent from callee to caller indicating that the call has completed".
@@ -124,7 +126,7 @@ func (s *session) settleReference(ref *questionRef, at *reference, res result, p
 		at.settle(c)
 		s.vat.later(res.free)
 	}
-	if i, ok := s.vat.importOf(c); ok && i.s == s {
+	if i, ok := s.vat.importOf(c); ok && i.s == s || s.vat.breaks(hook.Marker) {
 		done()
 		return
 	}

@@ -43,7 +43,7 @@ func (v *Vat) session(peer transport.VatID, addrs []string) *session {
 func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool) *session {
 	a := &sessionActor{}
 	s := newSession(v, peer, a)
-	s.queue = actors.NewQueue(nil)
+	s.queue = actors.NewQueue(v.hooks.Dispatcher)
 	s.addrs, s.dialed = addrs, dialed
 	a.s = s
 	if v.closed {

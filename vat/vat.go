@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -15,6 +17,7 @@ import (
 
 	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A Vat hosts capabilities and holds those of others: one actor system, one session for each peer. All methods
@@ -35,6 +38,7 @@ type Vat struct {
 	ctx        context.Context // done when the vat closes
 	cancel     context.CancelFunc
 	worker     actors.Worker // what enters go-capnp
+	hooks      hook.Hooks    // of a simulation
 	goroutines sync.WaitGroup
 	serial     atomic.Uint64
 	promises   atomic.Int64
@@ -86,6 +90,10 @@ func New(cfg Config) (*Vat, error) {
 		ending:    map[*session]chan struct{}{},
 		finished:  make(latch),
 		flights:   flights{none: make(chan struct{}, 1)},
+	}
+	if n, ok := cfg.Network.(hook.Network); ok {
+		v.hooks = n.Hooks()
+		v.worker.Dispatcher = v.hooks.Dispatcher
 	}
 	for _, e := range cfg.EarlyReturn {
 		v.early[methodID{e.Interface, e.Method}] = e.Caps
@@ -151,6 +159,9 @@ func (v *Vat) childFailed(child *actor.PID, reason any) {
 }
 
 func (v *Vat) serialName() string { return strconv.FormatUint(v.serial.Add(1), 10) }
+
+// breaks says whether v is to break a rule, so that a simulation can show that it notices.
+func (v *Vat) breaks(r hook.Rule) bool { return v.hooks.Broken == r }
 
 // later runs f off any turn, in order: what enters go-capnp.
 func (v *Vat) later(f func()) { v.worker.Do(f) }
@@ -258,7 +269,8 @@ func (v *Vat) shutDown() {
 	v.closed = true
 	ending := maps.Clone(v.ending)
 	v.mu.Unlock()
-	for s := range ending {
+	sessions := slices.SortedFunc(maps.Keys(ending), func(a, b *session) int { return strings.Compare(a.name, b.name) })
+	for _, s := range sessions {
 		s.tell(&endSession{disconnected("the vat %s is closing", v.ID().Short())})
 	}
 	for _, done := range ending {

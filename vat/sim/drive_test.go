@@ -1,5 +1,3 @@
-//go:build sim
-
 package sim
 
 import (
@@ -19,7 +17,7 @@ import (
 func (m *member) drive(r *rand.Rand) {
 	for _, other := range m.w.members {
 		if other != m && r.IntN(2) == 0 {
-			m.add(simapi.Node(m.vat.Bootstrap(forever, id(other.name))), 0, "bootstrap")
+			m.add(simapi.Node(m.now().Bootstrap(forever, id(other.name))), 0, "bootstrap")
 		}
 	}
 	for range m.w.plan.steps {
@@ -147,7 +145,7 @@ func (m *member) ask(r *rand.Rand, x *ref, n int) {
 		future, release = ans.Node, rel
 		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
 	}
-	y := &ref{id: m.w.refs.Add(1), height: height}
+	y := &ref{id: m.w.refs.Add(1), height: height, life: x.life}
 	m.w.oracle.born(y.id, "at %s, by %s on %d", m.name, what, x.id)
 	if r.IntN(3) > 0 {
 		y.node = future().AddRef()
@@ -161,9 +159,7 @@ func (m *member) ask(r *rand.Rand, x *ref, n int) {
 	m.w.answers.Go(func() {
 		defer release()
 		n, err := result()
-		if err != nil && m.w.plan.trouble != breaks {
-			m.w.fail("%s on reference %d has failed: %v", what, x.id, err)
-		}
+		m.w.oracle.asked(what, x.id, err)
 		if late && err == nil {
 			y.node = n.AddRef()
 			m.back(y)

@@ -1,5 +1,3 @@
-//go:build sim
-
 package sim
 
 import (
@@ -7,12 +5,14 @@ import (
 	"errors"
 	"time"
 
+	"github.com/vatwork/vatwork/vat"
 	"github.com/vatwork/vatwork/vat/internal/simapi"
 )
 
 // object is a Node.
 type object struct {
 	m  *member
+	v  *vat.Vat // it is spawned at
 	id uint32
 }
 
@@ -77,7 +77,7 @@ func (o *object) Make(_ context.Context, c simapi.Node_make) error {
 	if err != nil {
 		return err
 	}
-	n, err := o.m.newObject()
+	n, err := o.m.newObject(o.v)
 	if err != nil {
 		return err
 	}

@@ -1,5 +1,3 @@
-//go:build sim
-
 package sim
 
 import (
@@ -21,44 +19,9 @@ import (
 	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 	"github.com/vatwork/vatwork/vat/internal/simapi"
 )
-
-// A trouble is how much is broken on purpose. Each has those before it.
-type trouble int
-
-const (
-	none   trouble = iota // links are held for a while: nothing may be lost
-	calls                 // calls are canceled, fail, panic: no other call may be touched
-	breaks                // promises break, links are cut, vats close
-)
-
-// plan is what a seed decides about a run as a whole.
-type plan struct {
-	seed    uint64
-	vats    int
-	drivers int // of each vat
-	steps   int // of each driver
-	trouble trouble
-	native  bool // objects are servers of go-capnp, some of them, and not of Spawn
-	early   bool // methods return early
-	level1  bool // one of the vats knows no handoff
-}
-
-func newPlan(seed uint64) plan {
-	r := rand.New(rand.NewPCG(seed, 0))
-	trouble := trouble(r.IntN(3))
-	return plan{
-		seed:    seed,
-		vats:    3 + r.IntN(3),
-		drivers: 1 + r.IntN(3),
-		steps:   10 + r.IntN(60),
-		trouble: trouble,
-		native:  r.IntN(3) == 0 && trouble < breaks,
-		early:   r.IntN(2) == 0,
-		level1:  r.IntN(4) == 0,
-	}
-}
 
 // world is one run.
 type world struct {
@@ -68,28 +31,36 @@ type world struct {
 	members []*member
 	oracle  oracle
 
-	refs     atomic.Uint32 // reference ids given
-	heights  atomic.Uint64 // promise numbers given
-	hurry    chan struct{} // closed: everything that takes its time is to end
-	drivers  tasks
-	answers  tasks // calls that were made and not answered
-	promises tasks // that were not resolved
-	failures atomic.Int64
-	alive    atomic.Int64 // objects made and not shut down
+	refs       atomic.Uint32 // reference ids given
+	heights    atomic.Uint64 // promise numbers given
+	dispatcher *dispatcher
+	ended      []life        // vats that are closed
+	hurry      chan struct{} // closed: everything that takes its time is to end
+	drivers    tasks
+	answers    tasks // calls that were made and not answered
+	promises   tasks // that were not resolved
+	failures   atomic.Int64
+	alive      atomic.Int64 // objects made and not shut down
 }
 
-// member is a vat, with what its local code holds.
+// member is a vat, with what its local code holds. After a crash it has another life: another vat of the same name.
 type member struct {
 	w     *world
 	name  string
-	vat   *vat.Vat
-	root  simapi.Node
-	spawn func() (simapi.Node, error)
+	index int
+	rand  *rand.Rand // guarded by mu
 
-	mu     sync.Mutex
-	rand   *rand.Rand
-	pool   []*ref
-	closed bool
+	mu   sync.Mutex
+	life int
+	vat  *vat.Vat
+	root simapi.Node
+	pool []*ref
+}
+
+// life is a vat that has crashed.
+type life struct {
+	name string
+	vat  *vat.Vat
 }
 
 // ref is a reference. Whoever has taken it out of the pool is the only one to use it.
@@ -98,6 +69,7 @@ type ref struct {
 	seq    uint32
 	node   simapi.Node
 	height uint64
+	life   int // in which it was put into the pool
 }
 
 func id(name string) transport.VatID { return transport.VatID("plain:" + name) }
@@ -105,17 +77,23 @@ func id(name string) transport.VatID { return transport.VatID("plain:" + name) }
 // run is a whole run, in a bubble of its own.
 func run(t *testing.T, p plan) {
 	synctest.Test(t, func(t *testing.T) {
-		w := &world{t: t, plan: p, memory: transport.NewMemory(), hurry: make(chan struct{})}
-		w.oracle.init(w)
+		w := &world{t: t, plan: p, memory: transport.NewMemory(), hurry: make(chan struct{}), dispatcher: newDispatcher(p.seed)}
+		w.oracle.init(w.fail, p.trouble == breaks)
 		for i := range p.vats {
-			w.start(fmt.Sprintf("v%d", i), i)
+			m := &member{w: w, name: fmt.Sprintf("v%d", i), index: i, rand: rand.New(rand.NewPCG(p.seed, uint64(1000+i)))}
+			w.members = append(w.members, m)
+			m.start()
 		}
 		weather := make(chan struct{})
 		var clouds sync.WaitGroup
 		clouds.Go(func() { w.weather(weather) })
 		for i, m := range w.members {
 			for d := range p.drivers {
-				w.drivers.Go(func() { m.drive(rand.New(rand.NewPCG(p.seed, uint64(100+i*10+d)))) })
+				start := time.Duration(i*p.drivers+d) * time.Microsecond
+				w.drivers.Go(func() {
+					w.pause(start)
+					m.drive(rand.New(rand.NewPCG(p.seed, uint64(100+i*10+d))))
+				})
 			}
 		}
 		w.wait("the drivers", &w.drivers)
@@ -125,61 +103,75 @@ func run(t *testing.T, p plan) {
 	})
 }
 
-func (w *world) start(name string, i int) {
-	m := &member{w: w, name: name, rand: rand.New(rand.NewPCG(w.plan.seed, uint64(1000+i)))}
-	tcfg := transport.Config{Name: name, Logger: quiet}
-	if w.plan.level1 && i == 1 {
+// start gives m a life.
+func (m *member) start() {
+	w := m.w
+	tcfg := transport.Config{Name: m.name, Logger: quiet}
+	if m.index > 0 && m.index <= w.plan.level1 {
 		tcfg.Features = transport.FeatureKeptResults
 	}
-	network, err := w.memory.Vat(name, tcfg)
+	network, err := w.memory.Vat(m.name, tcfg)
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	hooks := hook.Hooks{Broken: hook.Rule(*broken)}
+	if !w.plan.free {
+		hooks.Dispatcher = w.dispatcher
+	}
+	var root simapi.Node
 	cfg := vat.Config{
-		Network:   network,
+		Network:   hooked{network, hooks},
 		Directory: w.memory,
 		Logger:    quiet,
-		Tap: func(e vat.TapEvent) {
-			if *traced {
-				fmt.Println(line(name, e))
-			}
-			if rand.IntN(3) == 0 {
-				runtime.Gosched()
-			}
-		},
+		Tap:       m.tap,
 		Serve: func(v *vat.Vat) (capnp.Client, error) {
-			m.vat = v
-			c, err := m.newObject()
-			m.root = c
+			c, err := m.newObject(v)
+			root = c
 			return capnp.Client(c.AddRef()), err
 		},
 	}
-	if w.plan.early {
-		for method := range uint16(7) {
-			if method >= 2 {
-				cfg.EarlyReturn = append(cfg.EarlyReturn, vat.EarlyReturn{
-					Interface: simapi.Node_TypeID, Method: method, Caps: [][]uint16{{0}},
-				})
-			}
-		}
+	for method := uint16(2); w.plan.early && method < 7; method++ {
+		cfg.EarlyReturn = append(cfg.EarlyReturn, vat.EarlyReturn{
+			Interface: simapi.Node_TypeID, Method: method, Caps: [][]uint16{{0}},
+		})
 	}
-	if m.vat, err = vat.New(cfg); err != nil {
+	v, err := vat.New(cfg)
+	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.members = append(w.members, m)
+	m.mu.Lock()
+	m.vat, m.root = v, root
+	m.mu.Unlock()
+}
+
+// tap prints messages, and gives way to others now and then where turns run freely.
+func (m *member) tap(e vat.TapEvent) {
+	if *traced {
+		fmt.Println(line(m.name, e))
+	}
+	if m.w.plan.free && rand.IntN(3) == 0 {
+		runtime.Gosched()
+	}
+}
+
+// now is the vat of m in its present life.
+func (m *member) now() *vat.Vat {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.vat
 }
 
 var quiet = slog.New(slog.DiscardHandler)
 
-// newObject makes an object of the member's.
-func (m *member) newObject() (simapi.Node, error) {
-	o := &object{m: m, id: m.w.oracle.newObject()}
+// newObject makes an object at v, in one of the lives of m.
+func (m *member) newObject(v *vat.Vat) (simapi.Node, error) {
+	o := &object{m: m, v: v, id: m.w.oracle.newObject()}
 	m.w.alive.Add(1)
 	if m.w.plan.native && o.id%2 == 0 {
 		return simapi.Node_ServerToClient(o), nil
 	}
 	made := false
-	c, err := vat.Spawn[simapi.Node](m.vat, simapi.Node_Methods, func() simapi.Node_Server {
+	c, err := vat.Spawn[simapi.Node](v, simapi.Node_Methods, func() simapi.Node_Server {
 		if made {
 			m.w.alive.Add(1)
 		}
@@ -194,7 +186,9 @@ func (m *member) newObject() (simapi.Node, error) {
 
 // add puts a reference into the pool, which takes it over.
 func (m *member) add(n simapi.Node, height uint64, how string) {
-	r := &ref{id: m.w.refs.Add(1), node: n, height: height}
+	m.mu.Lock()
+	r := &ref{id: m.w.refs.Add(1), node: n, height: height, life: m.life}
+	m.mu.Unlock()
 	m.w.oracle.born(r.id, "at %s, by %s", m.name, how)
 	m.back(r)
 }
@@ -204,8 +198,8 @@ func (m *member) back(r *ref) {
 	m.mu.Lock()
 	m.pool = append(m.pool, r)
 	var gone *ref
-	if m.closed {
-		gone, m.pool = r, nil
+	if r.life != m.life {
+		gone, m.pool = r, m.pool[:len(m.pool)-1]
 	} else if len(m.pool) > 12 {
 		i := m.rand.IntN(len(m.pool))
 		gone = m.pool[i]
@@ -227,8 +221,8 @@ func (m *member) out(height uint64) *ref {
 			return r
 		}
 	}
+	r := &ref{id: m.w.refs.Add(1), node: m.root.AddRef(), life: m.life}
 	m.mu.Unlock()
-	r := &ref{id: m.w.refs.Add(1), node: m.root.AddRef()}
 	m.w.oracle.born(r.id, "at %s, the root", m.name)
 	return r
 }
@@ -243,7 +237,7 @@ func (m *member) copyOf(height uint64) (simapi.Node, uint64) {
 
 // promise makes a promise with a number, that will be resolved to something lower.
 func (m *member) promise(number uint64) simapi.Node {
-	c, resolver := vat.NewPromise[simapi.Node](m.vat)
+	c, resolver := vat.NewPromise[simapi.Node](m.now())
 	m.mu.Lock()
 	delay := time.Duration(m.rand.IntN(3000)) * time.Microsecond
 	breaks := m.w.plan.trouble == breaks && m.rand.IntN(8) == 0
@@ -263,6 +257,9 @@ func (m *member) promise(number uint64) simapi.Node {
 // pause waits a while, unless everything is to end.
 func (w *world) pause(d time.Duration) {
 	switch {
+	case !w.plan.free:
+		w.dispatcher.sleep(d, w.hurry)
+		return
 	case d < 100*time.Microsecond:
 		return
 	case d < 500*time.Microsecond:
@@ -275,51 +272,12 @@ func (w *world) pause(d time.Duration) {
 	}
 }
 
-// weather holds and frees links, and cuts them and closes vats where that is planned.
-func (w *world) weather(stop <-chan struct{}) {
-	r := rand.New(rand.NewPCG(w.plan.seed, 7))
-	link := func() *transport.Link {
-		i := r.IntN(len(w.members))
-		j := (i + 1 + r.IntN(len(w.members)-1)) % len(w.members)
-		return w.memory.Link(id(w.members[i].name), id(w.members[j].name))
-	}
-	for {
-		select {
-		case <-stop:
-			return
-		case <-time.After(time.Duration(1+r.IntN(800)) * time.Microsecond):
-		}
-		switch l := link(); {
-		case r.IntN(3) == 0:
-			l.Hold()
-		case w.plan.trouble == breaks && r.IntN(40) == 0:
-			l.Cut()
-		case w.plan.trouble == breaks && r.IntN(100) == 0:
-			w.members[r.IntN(len(w.members))].close()
-		default:
-			l.Free()
-		}
-	}
-}
-
-func (m *member) close() {
-	m.mu.Lock()
-	m.closed = true
-	pool := m.pool
-	m.pool = nil
-	m.mu.Unlock()
-	for _, r := range pool {
-		r.node.Release()
-	}
-	m.vat.Close()
-}
-
 // end lets everything finish, and looks what is left.
 func (w *world) end() {
 	for _, a := range w.members {
 		for _, b := range w.members {
 			if a != b {
-				w.memory.Link(id(a.name), id(b.name)).Free()
+				w.link(a, b).Free()
 			}
 		}
 	}
@@ -328,7 +286,8 @@ func (w *world) end() {
 	for _, m := range w.members {
 		m.mu.Lock()
 		pool := m.pool
-		m.pool, m.closed = nil, true
+		m.pool = nil
+		m.life++
 		m.mu.Unlock()
 		for _, r := range pool {
 			r.node.Release()
@@ -338,9 +297,7 @@ func (w *world) end() {
 	synctest.Wait()
 	w.oracle.end()
 	for _, m := range w.members {
-		if tables := m.vat.Tables(); !tables.Empty() {
-			w.fail("%s has %+v left\n%s", m.name, tables, w.trees())
-		}
+		w.empty(m.name, m.vat)
 	}
 	if n := w.alive.Load(); n > int64(len(w.members)) {
 		w.fail("%d objects were made and not shut down\n%s", n-int64(len(w.members)), w.trees())
@@ -348,10 +305,20 @@ func (w *world) end() {
 	for _, m := range w.members {
 		m.root.Release()
 		m.vat.Close()
+		w.ended = append(w.ended, life{m.name, m.vat})
 	}
 	time.Sleep(5 * time.Second)
+	for _, l := range w.ended {
+		w.empty("closed "+l.name, l.vat)
+	}
 	if n := w.alive.Load(); n != 0 && !w.t.Failed() {
 		w.fail("%d objects outlive their vats", n)
+	}
+}
+
+func (w *world) empty(name string, v *vat.Vat) {
+	if tables := v.Tables(); !tables.Empty() {
+		w.fail("%s has %+v left\n%s", name, tables, w.trees())
 	}
 }
 
