@@ -60,11 +60,13 @@ func (g *gossip) NotifyLeave(peer *memberlist.Node) {
 	g.node.depart(peer, state)
 }
 
-// NotifyConflict implements memberlist.ConflictDelegate: other bears a name that existing holds at
-// another gossip address. memberlist keeps the one it has.
+// NotifyConflict implements memberlist.ConflictDelegate: other, which NotifyAlive has just passed, bears a name that
+// existing holds at another gossip address. memberlist keeps the one it has until that is found to be dead.
 func (g *gossip) NotifyConflict(existing, other *memberlist.Node) {
 	if existing.Name == g.node.name {
 		g.node.contest(other)
+	} else {
+		g.node.supersede(other)
 	}
 }
 

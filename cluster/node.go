@@ -236,6 +236,19 @@ func (n *Node) join(peer *memberlist.Node) {
 	}
 }
 
+// supersede takes over a newer run of a vat, before memberlist does: that the vat itself says so is proven, and who waited
+// for the former run to be given up would go on dialing it. When it is given up the vat counts as failed for the
+// moment that memberlist takes to take the newer one over.
+func (n *Node) supersede(peer *memberlist.Node) {
+	a, err := decodePeer(peer)
+	n.mu.RLock()
+	again := err == nil && n.dir.again(a)
+	n.mu.RUnlock()
+	if again {
+		n.join(peer)
+	}
+}
+
 // depart takes a peer, or this node itself, out of the directory.
 func (n *Node) depart(peer *memberlist.Node, state State) {
 	n.mu.Lock()

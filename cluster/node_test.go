@@ -267,6 +267,21 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// TestRestartIsKnownAtOnce: a vat that is back at other addresses is found there while the gossip has not even begun to
+// miss its former run.
+func TestRestartIsKnownAtOnce(t *testing.T) {
+	alice, bob, carol := three(t, func(c *Config) { c.Timing.ProbeInterval = time.Hour })
+	bob.close()
+	cfg := configOf("bob")
+	cfg.Join, cfg.Addresses = []string{alice.GossipAddr()}, []string{"tcp!127.0.0.1:5000"}
+	start(t, cfg)
+	alice.sees("failed "+string(bob.id), "join "+string(bob.id))
+	if got := alice.Addresses(bob.id); !slices.Equal(got, cfg.Addresses) {
+		t.Errorf("bob is at %v", got)
+	}
+	carol.sees("failed "+string(bob.id), "join "+string(bob.id))
+}
+
 func TestNameIsTaken(t *testing.T) {
 	alice := start(t, configOf("alice"))
 	cfg := configOf("mallory")
