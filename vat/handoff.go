@@ -65,7 +65,8 @@ func introduce(to road, recipient *session) *introduction {
 
 // introducible says whether the peer of recipient can pick i up at its host.
 func (i *importRef) introducible(recipient *session) bool {
-	return i.s != recipient && i.s.has(transport.FeatureHandoff) && recipient.has(transport.FeatureHandoff)
+	return i.s != recipient && i.s.end.Load() == nil &&
+		i.s.has(transport.FeatureHandoff) && recipient.has(transport.FeatureHandoff)
 }
 
 // post enqueues the Provide. Its target must be held by the caller until then.

@@ -187,6 +187,23 @@ func (t *provisions) bury(key provisionKey, why error) {
 	t.tombs[key] = why
 }
 
+// introducerLost: what by, whose session has ended for why, was to provide and has not will not come by that any more.
+// Who waits for it is told at once, and can take the vine.
+func (v *Vat) introducerLost(by transport.VatID, why error) {
+	t := &v.provisions
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for key, p := range t.live {
+		if key.introducer == by && !p.by.named {
+			p.visitLocked(func(x *provision) []outcome { return x.close(lost(by, why)) })
+		}
+	}
+}
+
+func lost(introducer transport.VatID, why error) error {
+	return disconnected("the introducer %s is lost: %v", introducer.Short(), why)
+}
+
 // endProvisions leaves no Accept waiting for what will not come: the vat closes.
 func (v *Vat) endProvisions() {
 	t := &v.provisions

@@ -134,7 +134,10 @@ func (s *session) endImports(why error) {
 
 // endAnswers: answers are released, what runs is canceled; results that are kept for a third party stay.
 func (s *session) endAnswers(why error) {
-	lost := disconnected("the introducer %s is lost: %v", s.peer.Short(), why)
+	if !s.retired.Load() {
+		s.vat.introducerLost(s.peer, why)
+	}
+	lost := lost(s.peer, why)
 	for _, x := range s.answers.drain() {
 		for _, p := range x.pipe.queue {
 			p.reject(why)
