@@ -41,7 +41,10 @@ type other struct {
 	gone    string // how it went, where it is not alive
 	heard   bool   // since it is alive: all that it holds
 	epoch   uint64
+	whole   uint64            // the version as of which it has last told all: what is not newer and not in records is gone
 	records map[string]Record // with those that it has withdrawn since it was heard, as Absent
+	// superseded are names that others have published since it is gone.
+	superseded map[string]bool
 }
 
 // told is what a node says of the names that it holds.
@@ -123,11 +126,12 @@ func (t *table) establish(o *own) error {
 	return nil
 }
 
-// supersede forgets that nodes that are gone had a name: somebody else holds it now. One that comes back tells it anew.
+// supersede has a name that nodes had which are gone be theirs no longer: somebody else holds it now. What they had told
+// is kept, for they may come back.
 func (t *table) supersede(name string) {
 	for _, x := range t.others {
-		if !x.alive {
-			delete(x.records, name)
+		if _, ok := x.records[name]; ok && !x.alive {
+			x.superseded[name] = true
 		}
 	}
 }
@@ -181,8 +185,11 @@ func (t *table) merge(from transport.VatID, n told) (changed []string, conflicts
 	if x == nil || n.epoch < x.epoch {
 		return nil, nil, nil
 	}
-	next := map[string]Record{}
+	next, whole := map[string]Record{}, uint64(0)
 	if n.epoch == x.epoch {
+		if whole = x.whole; n.complete && n.version < whole {
+			return nil, nil, nil
+		}
 		for name, r := range x.records {
 			if !n.complete || r.Version > n.version {
 				next[name] = r
@@ -190,9 +197,12 @@ func (t *table) merge(from transport.VatID, n told) (changed []string, conflicts
 		}
 	}
 	for _, r := range n.records {
-		if old, ok := next[r.Name]; !ok || r.Version > old.Version {
+		if r.Version > next[r.Name].Version && (n.complete || r.Version > whole) {
 			next[r.Name] = r
 		}
+	}
+	if n.complete {
+		whole = n.version
 	}
 	if len(next) > 2*MaxNames {
 		return nil, nil, overloaded("%s holds and has withdrawn %d names: want all told anew", from.Short(), len(next))
@@ -214,7 +224,7 @@ func (t *table) merge(from transport.VatID, n told) (changed []string, conflicts
 		}
 	}
 	x.heard = n.complete || x.heard && n.epoch == x.epoch
-	x.epoch, x.records = n.epoch, next
+	x.epoch, x.whole, x.records = n.epoch, whole, next
 	return changed, conflicts, nil
 }
 
@@ -245,7 +255,7 @@ func (t *table) joined(id transport.VatID) (known bool) {
 		x = &other{records: map[string]Record{}}
 		t.others[id] = x
 	}
-	x.alive, x.heard = true, false
+	x.alive, x.heard, x.superseded = true, false, map[string]bool{}
 	return len(x.records) > 0
 }
 
@@ -295,7 +305,7 @@ func (t *table) find(name string) (Record, bool) {
 		consider(o.Record)
 	}
 	for _, x := range t.others {
-		if r, ok := x.records[name]; ok {
+		if r, ok := x.records[name]; ok && !x.superseded[name] {
 			consider(x.now(r))
 		}
 	}
@@ -320,7 +330,7 @@ func (t *table) names() []string {
 	}
 	for _, x := range t.others {
 		for name, r := range x.records {
-			if r.State != Absent {
+			if r.State != Absent && !x.superseded[name] {
 				all[name] = true
 			}
 		}

@@ -89,6 +89,16 @@ func TestMergeOutOfOrder(t *testing.T) {
 	if got := b.names(); !slices.Equal(got, []string{"m"}) {
 		t.Errorf("b knows %v", got)
 	}
+	// What was told before all was is not believed after that, whether a trace of it is left or not.
+	if _, _, err := b.merge(a.self, a.news(nil, true)); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.merge(a.self, told{epoch: a.epoch, version: first.version, records: first.records}); err != nil {
+		t.Fatal(err)
+	}
+	if got := b.names(); !slices.Equal(got, []string{"m"}) {
+		t.Errorf("b knows %v after all was told", got)
+	}
 	again := newTable(a.self, a.epoch+1)
 	if _, _, err := b.merge(a.self, again.news(nil, true)); err != nil {
 		t.Fatal(err)
