@@ -10,6 +10,9 @@ import (
 	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/cluster/internal/townapi"
+	"github.com/vatwork/vatwork/names"
+	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat"
 )
 
 // outcome is how a call ended.
@@ -207,5 +210,71 @@ func TestLostSession(t *testing.T) {
 			lost(t, done)
 			ours.works(t, theirs.name, theirs.name, theirs.run)
 		})
+	}
+}
+
+// TestFalseNews: the gossip gives up a node that lives and one that does not. Calls to the one go on, those to the other
+// end.
+func TestFalseNews(t *testing.T) {
+	tn := newTown(t, quick)
+	alice, bob, carol := tn.start("alice"), tn.start("bob"), tn.start("carol")
+	alice.works(t, "alice", "bob", bob.run)
+	alice.works(t, "alice", "carol", carol.run)
+	alive, dead := alice.hold(t, bob), alice.hold(t, carol)
+	tn.lines.hush("bob")
+	alice.misses(t, "bob")
+	tn.lines.hush("carol")
+	tn.lines.freeze("alice", "carol")
+	lost(t, dead, "no sign of life") // so bob, of whom the news came earlier, has been heard
+	close(bob.worker.let)
+	if o := ends(t, alive); o.err != nil || o.host != "bob" {
+		t.Errorf("the call to bob: %+v, %v", o.receipt, o.err)
+	}
+	tn.lines.heal()
+	alice.works(t, "bob", "carol", carol.run)
+}
+
+// TestStranger: a vat that is no member learns what to do, and the one that refused it counts.
+func TestStranger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes AdmissionPatience")
+	}
+	tn := newTown(t, quick)
+	tn.direct = true
+	alice := tn.start("alice")
+	key, err := transport.NewIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	network, err := transport.ListenTLS("", key, transport.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := vat.New(vat.Config{Network: network})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stranger.Close()
+	at := alice.member.Addresses(tn.keys["alice"].ID())
+	bootstrap := func() error {
+		d := names.Directory(stranger.Bootstrap(t.Context(), tn.keys["alice"].ID(), at...))
+		defer d.Release()
+		ans, release := d.Identify(t.Context(), nil)
+		defer release()
+		_, err := ans.Struct()
+		return err
+	}
+	err = bootstrap()
+	for _, word := range []string{string(key.ID()), "neither a member", "join the cluster", "have the key allowed"} {
+		if err == nil || !strings.Contains(err.Error(), word) {
+			t.Errorf("got %v, want an error that says %q", err, word)
+		}
+	}
+	if n := alice.door.Refused(); n != 1 {
+		t.Errorf("%d refused", n)
+	}
+	alice.door.Allow(key.ID())
+	if err := bootstrap(); err != nil {
+		t.Errorf("once it was allowed: %v", err)
 	}
 }

@@ -18,7 +18,8 @@ type lines struct {
 	called func(transport.VatID) string
 
 	mu      sync.Mutex
-	sides   map[string]int // of each node; all 0: no split
+	sides   map[string]int  // of each node; all 0: no split
+	mute    map[string]bool // whose gossip is lost
 	gossip  map[string]string
 	changed chan struct{} // closed and replaced whenever sides or frozen changes
 	relays  map[*relay]bool
@@ -34,7 +35,7 @@ type relay struct {
 }
 
 func newLines(called func(transport.VatID) string) *lines {
-	return &lines{called: called, sides: map[string]int{}, gossip: map[string]string{}, changed: make(chan struct{}),
+	return &lines{called: called, sides: map[string]int{}, mute: map[string]bool{}, gossip: map[string]string{}, changed: make(chan struct{}),
 		relays: map[*relay]bool{}}
 }
 
@@ -48,7 +49,8 @@ func (l *lines) at(address, name string) {
 func (l *lines) gossips(from, address string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.sides[from] == l.sides[l.gossip[address]]
+	to := l.gossip[address]
+	return l.sides[from] == l.sides[to] && !l.mute[from] && !l.mute[to]
 }
 
 func (l *lines) announceLocked() {
@@ -78,11 +80,19 @@ func (l *lines) freeze(a, b string) {
 	l.announceLocked()
 }
 
-// heal undoes split and freeze.
+// hush loses the gossip of a node, and nothing else.
+func (l *lines) hush(name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.mute[name] = true
+}
+
+// heal undoes split, freeze and hush.
 func (l *lines) heal() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.sides)
+	clear(l.mute)
 	for r := range l.relays {
 		r.frozen = false
 	}

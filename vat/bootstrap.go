@@ -14,7 +14,7 @@ import (
 // session is being made. The caller releases it. It breaks, with the reason, when no session can be made or
 // the peer offers none.
 //
-// addrs, such as "tcp!127.0.0.1:4711", are tried besides those that the vat's directory knows; a session that
+// addrs, such as "tcp!127.0.0.1:4711" or "unix!/run/vat.sock", are tried besides those that the vat's directory knows; a session that
 // there is already is used. ctx bounds the call itself only.
 func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...string) capnp.Client {
 	if err := cmp.Or(ctx.Err(), v.closingError()); err != nil {

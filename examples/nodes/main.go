@@ -52,14 +52,15 @@ func startNode(ctx context.Context, name, keyFile string, serve func(*vat.Vat) (
 	if err != nil {
 		return nil, err
 	}
-	network, err := transport.ListenTLS("127.0.0.1:0", key, transport.Config{Name: name})
+	door := cluster.NewAdmission() // members may connect, and no one else
+	network, err := transport.ListenTLS("127.0.0.1:0", key, transport.Config{Name: name, Admit: door.Admit})
 	if err != nil {
 		return nil, err
 	}
 	n, made := &node{}, make(chan struct{})
 	defer close(made)
 	n.member, err = cluster.Start(ctx, cluster.Config{
-		ID: key.ID(), Name: name, Addresses: network.Addrs(), Join: join, Sign: key.Sign,
+		ID: key.ID(), Name: name, Addresses: network.Addrs(), Join: join, Sign: key.Sign, Admission: door,
 		OnFailed: func(id transport.VatID, reason string) { // unless it shows itself now, calls to it end
 			if <-made; n.vat != nil {
 				n.vat.Suspect(id, reason)
