@@ -59,7 +59,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.AddCommand(newRunCommand(), newIDCommand(), newMembersCommand(), newPingCommand(), newTreeCommand(),
 		newNamesCommand(), newPublishCommand(), newWithdrawCommand(), newLookupCommand(), newCallCommand(), newWatchCommand(),
-		newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand())
+		newDemoCommand(), newPlayCommand(), newBenchCommand(), newBenchPeerCommand(), newSoakCommand(), newSoakVatCommand())
 	return root
 }
 
