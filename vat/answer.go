@@ -4,6 +4,7 @@ import (
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
+	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
@@ -125,7 +126,10 @@ func (s *session) putAnswer(target wireTarget, p parcel) error {
 		}
 		d, now = a.pipe.add(pipelined{path: target.path, parcel: p})
 	}) {
-		return fault("message for answer %d, which does not exist", target.id)
+		if err := s.noAnswer("message for answer", target.id); err != nil {
+			return err
+		}
+		d, now = delivery{brokenRoad{errNull}, p}, true
 	}
 	if now {
 		s.handOn([]delivery{d})
@@ -321,11 +325,32 @@ func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
 	r.SetAnswerId(id)
 	s.returning(id, r)
 	if res.plain {
+		s.finishPlain(id, r)
 		s.send(m)
 	} else {
 		s.emit((*sendShared)(m.Message()))
 	}
 	s.flushBroken()
+}
+
+// finishPlain spares the peer the Finish of an answer without capabilities: "the sender does not need the receiver to
+// send a Finish message; its answer table entry has already been cleaned up". One that comes all the same, or a call
+// that the peer had pipelined on the answer meanwhile, finds no entry, and that is no fault (see noAnswer).
+func (s *session) finishPlain(id uint32, r rpc.Return) {
+	if !s.has(transport.FeatureHandoff) {
+		return
+	}
+	r.SetNoFinishNeeded(true)
+	s.spared = true
+	s.answers.get(id).finished = true
+}
+
+// noAnswer is for a message about an answer that is not there: a fault, unless it was cleaned up for the peer.
+func (s *session) noAnswer(what string, id uint32) error {
+	if s.spared {
+		return nil
+	}
+	return fault("%s %d, which does not exist", what, id)
 }
 
 func (s *session) returnMessage(id uint32, m rpc.Message, r rpc.Return) {
@@ -351,6 +376,9 @@ func (s *session) returning(id uint32, r rpc.Return) {
 func (s *session) onFinish(f rpc.Finish) error {
 	id := f.QuestionId()
 	a := s.answers.get(id)
+	if a == nil && s.spared {
+		return nil // see finishPlain
+	}
 	if a == nil || a.finished {
 		return fault("Finish of question %d, which is not open", id)
 	}

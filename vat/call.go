@@ -167,7 +167,7 @@ func (r result) at(path []capnp.PipelineOp, pins []pin) road {
 		return pins[0].road
 	}
 	if r.plain {
-		return brokenRoad{failed("call on a null capability")}
+		return brokenRoad{errNull}
 	}
 	p, err := capnp.Transform(r.content, path)
 	if err != nil {

@@ -90,7 +90,7 @@ func (e *handResult) apply(*session) {
 // endQuestion tells that a question is over: see forget.
 type endQuestion questionRef
 
-func (e *endQuestion) apply(*session) { (*questionRef)(e).end(errFinished) }
+func (e *endQuestion) apply(*session) { (*questionRef)(e).end(e.gone) }
 
 // stopCall is for a call of the peer's that has its result.
 type stopCall answerRef

@@ -48,6 +48,7 @@ func unimplemented(format string, args ...any) error {
 
 var (
 	errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
+	errNull     = exc.New(exc.Failed, "", "call on a null capability")
 	errFinished = exc.New(exc.Failed, "", "the call is finished")
 )
 

@@ -16,7 +16,7 @@ import (
 // both a matching Return has been received and a matching Finish has been sent").
 //
 // It is finished when nobody holds it and nothing pipelined on it is under way: a Finish before the Return
-// cancels, and what is pipelined still needs it.
+// cancels, and what is pipelined still needs it. With a Return that needs no Finish it is finished at once.
 type question struct {
 	ref *questionRef
 	to  sink       // a call: who gets its result
@@ -283,7 +283,10 @@ func (s *session) maybeFinish(id uint32) {
 		return
 	}
 	switch {
-	case !x.dropped || x.inFlight > 0 || x.finished:
+	case x.finished || x.inFlight > 0:
+	case x.returned && x.noFinish && x.res.plain:
+		x.finished = true // for the peer it is over, whoever holds it still
+	case !x.dropped:
 	case !x.returned:
 		s.givenUp(x.giveUp(), errCanceled)
 	default:
@@ -299,9 +302,13 @@ func (s *session) maybeFinish(id uint32) {
 
 // forget removes a question that is both returned and finished; its id may be used again.
 func (s *session) forget(id uint32, q *questionRef) {
-	pins := s.questions.get(id).pins
+	x := s.questions.get(id)
+	pins := x.pins
 	s.emit((*endQuestion)(q))
 	q.gone = errFinished
+	if x.res.plain {
+		q.gone = errNull // for what is pipelined on it, which may come yet
+	}
 	s.questions.remove(id)
 	s.questions.ids.giveBack(id)
 	s.freeLater(pins...)

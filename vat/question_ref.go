@@ -52,10 +52,18 @@ func (q *questionRef) hold() { q.holds.Add(1) }
 func (q *questionRef) drop() {
 	if n := q.holds.Add(-1); n == 0 {
 		q.freeVine()
-		q.s.tell((*dropQuestion)(q))
+		if !q.isOver() {
+			q.s.tell((*dropQuestion)(q))
+		}
 	} else if n < 0 {
 		panic("vat: question dropped more often than held")
 	}
+}
+
+func (q *questionRef) isOver() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.over
 }
 
 // keep has f run when the question is over: returned and finished, or lost with its session.

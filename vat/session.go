@@ -61,6 +61,7 @@ type session struct {
 	// resultBytes are of results that are kept until the peer finishes their calls.
 	resultBytes int
 	feeds       int              // of all answers
+	spared      bool             // the peer was spared a Finish: see finishPlain
 	circular    map[uint32]error // imports that lead to themselves
 	closing     bool             // it ends in this turn; and then, when all that was left has been dealt with:
 	last        []func()

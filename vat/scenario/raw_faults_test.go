@@ -48,7 +48,7 @@ func TestFaultsOfPeers(t *testing.T) {
 		{"call on an unknown import", func(r *raw) { r.call(1, onImport(77), "creek", "x") }, "export 77"},
 		{"call on an unknown answer", func(r *raw) { r.call(1, onAnswer(77), "creek", "x") }, "answer 77"},
 		{"call on a finished answer", func(r *raw) {
-			r.call(1, onImport(0), "creek", "x")
+			r.bootstrap(1)
 			r.finish(1)
 			r.call(2, onAnswer(1), "creek", "x")
 		}, "answer 1"},
@@ -70,7 +70,7 @@ func TestFaultsOfPeers(t *testing.T) {
 		}, "1"},
 		{"finish of nothing", func(r *raw) { r.finish(77) }, "question 77"},
 		{"finish twice", func(r *raw) {
-			r.call(1, onImport(0), "creek", "x")
+			r.bootstrap(1)
 			r.finish(1)
 			r.finish(1)
 		}, "question 1"},
@@ -147,6 +147,20 @@ func TestToleratedOfPeers(t *testing.T) {
 			r.call(1, onImport(0), "wait", "g")
 			r.finish(1)
 		}, []string{"return 1 canceled"}},
+		{"a Finish that was not needed", func(r *raw) {
+			r.call(1, onImport(0), "creek", "x")
+			r.want(`return 1 "x of carol"`)
+			r.finish(1)
+			r.call(1, onImport(0), "creek", "y")
+		}, []string{`return 1 "y of carol"`}},
+		{"a call on an answer of which no Finish is needed", func(r *raw) {
+			r.call(1, onImport(0), "creek", "x")
+			r.want(`return 1 "x of carol"`)
+			r.call(2, onAnswer(1), "creek", "y")
+			r.call(3, onImport(0), "poke", "y", receiverAnswer(1))
+			r.finish(2)
+			r.finish(3)
+		}, []string{`return 2 failed "call on a null capability"`, `return 3 failed "play.capnp:Thing.creek: call on a null capability"`}},
 		{"a descriptor of unknown kind", func(r *raw) {
 			r.call(1, onImport(0), "poke", "x", unknown)
 			r.finish(1)
