@@ -282,7 +282,7 @@ var trials = map[string]trial{
 		// Results that are null, which is what a path leads to that is not there.
 		a.mallory.send(keep(methodNote, 50, "mallory", 1))
 		a.mallory.want("return resultsSentElsewhere", 1)
-		time.Sleep(time.Minute)
+		time.Sleep(time.Minute + time.Second) // not at the very moment
 		a.mallory.send(accept(1, "mallory"))
 		a.mallory.wantReason("return exception failed", "Limits.Kept")
 	}},
@@ -328,7 +328,7 @@ func TestEveryLimit(t *testing.T) {
 
 // No limit is without a trial, and no trial without its limit.
 func TestEveryLimitHasATrial(t *testing.T) {
-	tried := map[string]bool{}
+	tried := map[string]bool{"Probe": true} // of news from outside, not of peers: see package vat, TestSuspect…
 	for name := range trials {
 		tried[firstWord(name)] = true
 	}
