@@ -88,6 +88,12 @@ func (s *session) embargoLoopback(target wireTarget, ref *reference, to pin) {
 
 // addEmbargo makes an embargo on to, which it takes over: where the calls that come back by way of the peer go.
 func (s *session) addEmbargo(to pin) *embargoRef {
+	if f, ok := to.road.(fixedRef); ok && s.vat.breaks(hook.PinAtOnce) {
+		if i := f.r.atHome(); i != nil {
+			to.road = i
+			f.drop()
+		}
+	}
 	e := &embargoRef{s: s, to: to}
 	e.hold()
 	e.id = s.embargoes.addNew(&embargo{road: e})

@@ -342,7 +342,6 @@ func (r *reference) end() road {
 	defer r.mu.RUnlock()
 	to := r.road
 	switch {
-	case r.vat.breaks(hook.PinAtOnce) && r.road != nil && r.contact == nil:
 	case r.isPromise && r.next == nil && !r.shut:
 		to = fixedRef{r}
 	case r.fixed != nil:

@@ -1,5 +1,7 @@
 package vat
 
+import "github.com/vatwork/vatwork/vat/internal/hook"
+
 // Where what is pinned leads, and where local callers go.
 //
 // What is pinned to something that may yet resolve goes where local callers go, up to the moment when a peer is told
@@ -162,7 +164,7 @@ func (v *Vat) onward(p pin) pin {
 	defer c.Release()
 	next := v.follow(c)
 	i, ok := endOf(p.road).(*importRef)
-	if !ok || !i.left.Load() || staysOn(next.road, i) {
+	if !ok || !i.left.Load() || staysOn(next.road, i) || v.breaks(hook.PinAtOnce) {
 		return next
 	}
 	v.freeLater(&next)

@@ -38,6 +38,7 @@ func (m *member) step(r *rand.Rand) {
 	case n < 50:
 		for range 1 + r.IntN(8) {
 			m.note(r, x)
+			m.linger(r)
 		}
 	case n < 60:
 		given, height := m.copyOf(math.MaxUint64)
@@ -61,6 +62,13 @@ func (m *member) step(r *rand.Rand) {
 	default:
 		x.node.Release()
 		x = nil
+	}
+}
+
+// linger waits between two calls on one reference about as long as a message takes.
+func (m *member) linger(r *rand.Rand) {
+	if r.IntN(3) == 0 {
+		m.w.pause(time.Duration(r.IntN(250)) * time.Microsecond)
 	}
 }
 
@@ -149,8 +157,9 @@ func (m *member) ask(r *rand.Rand, x *ref, n int) {
 	m.w.oracle.born(y.id, "at %s, by %s on %d", m.name, what, x.id)
 	if r.IntN(3) > 0 {
 		y.node = future().AddRef()
-		for range r.IntN(4) {
+		for range r.IntN(6) {
 			m.note(r, y)
+			m.linger(r)
 		}
 		m.back(y)
 	}

@@ -293,7 +293,11 @@ func (w *world) end() {
 			r.node.Release()
 		}
 	}
-	time.Sleep(5 * time.Second)
+	left := 5 * time.Second
+	if w.plan.trouble == breaks {
+		left = deadlines // what a vat that has crashed was to send is waited for until then
+	}
+	time.Sleep(left)
 	synctest.Wait()
 	w.oracle.end()
 	for _, m := range w.members {
@@ -315,6 +319,9 @@ func (w *world) end() {
 		w.fail("%d objects outlive their vats", n)
 	}
 }
+
+// deadlines is longer than any that vats have.
+const deadlines = 5 * time.Minute
 
 func (w *world) empty(name string, v *vat.Vat) {
 	if tables := v.Tables(); !tables.Empty() {

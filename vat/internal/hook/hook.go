@@ -27,7 +27,7 @@ const (
 	EarlyID       Rule = "early-id"       // an export's id is free before its release has been dealt with at both ends
 	OneTurn       Rule = "one-turn"       // a promise that settles has its queue go on in a later turn
 	AnswerTurn    Rule = "answer-turn"    // an answer that settles has its queue go on in a later turn
-	PinAtOnce     Rule = "pin-at-once"    // what is pinned to a promise stays on the import, whatever a peer has been told
+	PinAtOnce     Rule = "pin-at-once"    // an embargo on a promise ends at the import where that is now, and its callers follow on
 	PinNever      Rule = "pin-never"      // what is pinned to a promise follows on, though a peer has been told where it ends
 	Loopback      Rule = "loopback"       // a promise that resolves to an object here is called at once, without embargo
 	AcceptEmbargo Rule = "accept-embargo" // a resolution is accepted without embargo
