@@ -11,6 +11,7 @@ type answerRef struct {
 	left  *pipeline    // the answer is over, and its call is not; for turns of s
 
 	flight     flight
+	caller     callerWatch
 	settlement settledAnswer
 	first      atomic.Bool  // settlement is taken
 	ctx        *callContext // of the call; nil: there is none
@@ -88,6 +89,7 @@ func (a *answerRef) orphaned(r result) {
 
 // stop ends the context of the call.
 func (a *answerRef) stop() {
+	a.caller.end()
 	if a.ctx != nil {
 		a.ctx.cancel()
 	}

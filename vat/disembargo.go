@@ -21,6 +21,16 @@ func (d *disembargo) reject(error) {
 	}
 }
 
+// strayed ends a Disembargo that has come to an object of this vat. Who sends one with senderLoopback has
+// been told that the promise leads back to it, or has made that up: then it would wait for ever, and so it is told.
+func strayed(p parcel) {
+	if d, ok := p.(*disembargo); ok && d.accept == nil {
+		d.from.fault("Disembargo (senderLoopback) on what does not lead back to its sender")
+		return
+	}
+	p.reject(failed("a Disembargo for an object that is hosted here"))
+}
+
 // askDisembargo has the session send one, from its own mailbox and so behind the calls that are in it.
 type askDisembargo struct {
 	target   wireTarget

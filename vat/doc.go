@@ -79,7 +79,8 @@
 //	unimplemented  no such method or interface, or no such message at the peer
 //
 // An exception from a peer has the text that the peer gave, with nothing added on the way. When the caller's
-// context ends, the call fails: as canceled or, while nothing had been sent, with the context's cause.
+// context ends, the call fails as canceled, and errors.Is finds in that what the context's
+// error is (such as context.DeadlineExceeded) and its cause.
 //
 // A peer that breaks the protocol gets an Abort that says how, and its session ends; so does a panic within the
 // runtime while it deals with one peer, with nothing sent of what it was about to do. Either way all other sessions

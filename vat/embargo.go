@@ -126,7 +126,7 @@ func (s *session) putEmbargo(e *embargoRef, p parcel) {
 				return
 			}
 		}
-		x.queue = append(x.queue, p)
+		x.queue = append(x.queue, waiting(p))
 	})
 	if to != nil {
 		s.deliver(to, p)

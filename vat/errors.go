@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -109,7 +110,12 @@ func TraceOf(err error) string {
 	return ""
 }
 
-// callerError is what a caller whose context has ended sees: an exception that wraps why it has.
+// callerError is what a caller whose context has ended sees: an exception that wraps why it has, the context's error and
+// its cause.
 func callerError(ctx context.Context) error {
-	return &exc.Exception{Type: exc.Failed, Cause: fmt.Errorf("call canceled by its caller: %w", context.Cause(ctx))}
+	why := cmp.Or(context.Cause(ctx), ctx.Err()) // a call that was released has no cause
+	if err := ctx.Err(); err != nil && !errors.Is(why, err) {
+		why = fmt.Errorf("%w (%w)", why, err)
+	}
+	return &exc.Exception{Type: exc.Failed, Cause: fmt.Errorf("call canceled by its caller: %w", why)}
 }

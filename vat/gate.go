@@ -38,7 +38,7 @@ func (g *gate) put(p parcel, mailbox func(parcel) error) {
 	defer g.mu.Unlock()
 	if g.keeps || g.end == nil && g.undecided {
 		g.keeps = true
-		g.held = append(g.held, p)
+		g.held = append(g.held, waiting(p))
 		return
 	}
 	g.pass(p, mailbox)

@@ -106,6 +106,7 @@ type promisedAnswer struct {
 	promise *capnp.Promise // nil where go-capnp forwarded the call
 	deliver func(result)   // then
 	flight  flight
+	caller  callerWatch
 
 	mu        sync.Mutex
 	pipe      pipeline
@@ -113,6 +114,7 @@ type promisedAnswer struct {
 	on        *questionRef // held until released
 	inFlight  int          // pipelined calls under way
 	holds     int          // pins on parts of the results
+	over      bool         // its result is here
 	delivered bool
 	released  bool
 	cleaned   bool
@@ -184,7 +186,13 @@ type answerRoad struct {
 func (r answerRoad) put(p parcel) {
 	a := r.a
 	a.mu.Lock()
-	if max := a.vat.limits.Pipelined; len(a.pipe.queue) >= max {
+	max := a.vat.limits.Pipelined
+	if len(a.pipe.queue) >= max {
+		for _, gone := range a.pipe.dropCanceled() {
+			gone.reject(errCanceled)
+		}
+	}
+	if len(a.pipe.queue) >= max {
 		a.mu.Unlock()
 		p.reject(a.vat.beyondLimit("Pipelined", max, "calls that wait on one call"))
 		return
@@ -224,7 +232,7 @@ func (a *promisedAnswer) forwarded(q *questionRef) {
 		d.to.put(d.parcel)
 	}
 	a.on = q
-	drop := a.released && a.inFlight == 0
+	drop := a.released && a.inFlight == 0 || a.cleaned
 	if drop {
 		a.on = nil
 	}
@@ -238,8 +246,15 @@ func (a *promisedAnswer) forwarded(q *questionRef) {
 // settle implements sink.
 func (a *promisedAnswer) settle(r result) {
 	a.mu.Lock()
+	if a.over { // its caller gave up while it was on its way
+		a.mu.Unlock()
+		a.vat.later(r.free)
+		return
+	}
+	a.over = true
 	q := a.pipe.close()
 	a.mu.Unlock()
+	a.caller.end()
 	if q != nil {
 		awaitEcho(q, func() { a.settled(r) })
 		return

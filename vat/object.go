@@ -165,7 +165,7 @@ func (a *objectActor) deliver(p parcel) {
 	case *call:
 		a.call(p)
 	default:
-		p.reject(failed("a Disembargo for an object that is hosted here"))
+		strayed(p)
 	}
 }
 
@@ -203,6 +203,8 @@ type returner struct {
 	// turns, unless it does so inside, while it is being handed the call.
 	server bool
 	inside atomic.Bool
+
+	argsDone, prepared atomic.Bool // see argsOver
 }
 
 var _ capnp.Returner = (*returner)(nil)
@@ -216,7 +218,21 @@ func newReturner(c *call) *returner {
 // recv is the call as go-capnp wants it delivered.
 func (r *returner) recv() capnp.Recv {
 	c := r.call
-	return capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: c.releaseArgs, Returner: r}
+	release := c.releaseArgs
+	if r.server {
+		release = r.argsOver
+	}
+	return capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: release, Returner: r}
+}
+
+// argsOver is how a server lets go of the arguments: before PrepareReturn, but after it where the call was given up. It
+// may do so while it is being handed the call, to refuse it, and so under our locks, which the Shutdown of a capability
+// in the arguments may want. So what is refused lets go of them later.
+func (r *returner) argsOver() {
+	r.argsDone.Store(true)
+	if r.prepared.Load() {
+		r.call.releaseLater()
+	}
 }
 
 type returnerKey struct{}
@@ -255,7 +271,17 @@ func (r *returner) allocated(res capnp.Struct) bool {
 }
 
 // PrepareReturn implements capnp.Returner.
-func (r *returner) PrepareReturn(err error) { r.err = err }
+func (r *returner) PrepareReturn(err error) {
+	r.err = err
+	r.prepared.Store(true)
+	switch {
+	case !r.argsDone.Load():
+	case err != nil && r.inside.Load():
+		r.call.releaseLater()
+	default:
+		r.call.releaseArgs()
+	}
+}
 
 // Return implements capnp.Returner.
 func (r *returner) Return() {

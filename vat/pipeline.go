@@ -51,6 +51,7 @@ type delivery struct {
 func (p *pipeline) add(x pipelined) (delivery, bool) {
 	to := p.road(x.path, x.fixed)
 	if to == nil {
+		waiting(x.parcel)
 		p.queue = append(p.queue, x)
 		return delivery{}, false
 	}

@@ -3,7 +3,6 @@ package vat
 import (
 	"context"
 	"fmt"
-	"slices"
 
 	"capnproto.org/go/capnp/v3"
 	"github.com/asynkron/protoactor-go/actor"
@@ -339,10 +338,13 @@ func (s *promiseState) put(p parcel, fixed bool) {
 	}
 	if s.to.road == nil {
 		if len(s.queue) >= s.limit {
+			s.dropCanceled()
+		}
+		if len(s.queue) >= s.limit {
 			p.reject(s.vat.beyondLimit("Pipelined", s.limit, "calls that wait on one promise"))
 			return
 		}
-		s.queue = append(s.queue, heldParcel{p, fixed})
+		s.queue = append(s.queue, heldParcel{waiting(p), fixed})
 		return
 	}
 	to := s.to.road
@@ -418,14 +420,7 @@ func (s *promiseState) settle(to pin, intro *introduction) {
 // endIfDone ends a promise that was shut down, if nothing waits but calls whose callers gave up. It reports true
 // once.
 func (s *promiseState) endIfDone() bool {
-	s.queue = slices.DeleteFunc(s.queue, func(p heldParcel) bool {
-		c, ok := p.parcel.(*call)
-		gone := ok && c.ctx.Err() != nil
-		if gone {
-			c.reject(errCanceled)
-		}
-		return gone
-	})
+	s.dropCanceled()
 	if s.ended || len(s.queue) > 0 {
 		return false
 	}

@@ -145,7 +145,7 @@ func (r *reference) putWhere(p parcel, fixed bool) {
 		road.put(p)
 		return
 	}
-	r.held = append(r.held, heldParcel{p, fixed})
+	r.held = append(r.held, heldParcel{waiting(p), fixed})
 }
 
 // roadOf is the road of the moment, nil while calls are held. The caller holds r.mu.

@@ -132,6 +132,9 @@ func (a *sessionActor) turn(m any) {
 			a.refuseWith(m, s.vat.beyondLimit("Questions", max, "questions that wait for a session"))
 			return
 		}
+		if x, ok := m.(*toPipeline); ok {
+			waiting(x.parcel)
+		}
 		s.waiting = append(s.waiting, m)
 		return
 	}

@@ -137,7 +137,7 @@ func (x *spawned) put(p parcel) {
 	c, ok := p.(*call)
 	switch {
 	case !ok:
-		p.reject(failed("a Disembargo for an object that is hosted here"))
+		strayed(p)
 	case c.ctx.Err() != nil:
 		c.reject(callerError(c.ctx))
 	case c.method.InterfaceID == transport.Watched_TypeID:

@@ -95,6 +95,11 @@ func TestFaultsOfPeers(t *testing.T) {
 		{"disembargo that came back unasked", func(r *raw) { r.disembargo(onImport(0), receiverLoopback(3)) }, "receiverLoopback"},
 		{"disembargo of nothing", func(r *raw) { r.disembargo(onImport(77), senderLoopback(3)) }, "export 77"},
 		{"disembargo of what has not resolved", func(r *raw) { r.disembargo(onImport(0), senderLoopback(3)) }, "export 0"},
+		{"disembargo of what is hosted here", func(r *raw) {
+			r.call(1, onImport(0), "bar", "x")
+			r.want("return 1 senderHosted 1")
+			r.disembargo(onAnswer(1), senderLoopback(3))
+		}, "back to its sender"},
 		{"disembargo of an accept that nobody provided", func(r *raw) { r.disembargo(onAnswer(77), acceptContext("m")) }, "answer 77"},
 		{"disembargo of a call as if it were a provide", func(r *raw) {
 			r.call(1, onImport(0), "wait", "g")
