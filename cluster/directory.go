@@ -236,6 +236,14 @@ func (d *directory) live(id transport.VatID) *entry {
 	return nil
 }
 
+// nameOf is the name that a vat has or had, "" if it is not known.
+func (d *directory) nameOf(id transport.VatID) string {
+	if v := d.vats[id]; v != nil && v.entry != nil {
+		return v.entry.name
+	}
+	return ""
+}
+
 // welcome reports whether the vat is a member, or was until a moment ago: see Admission.
 func (d *directory) welcome(id transport.VatID, now time.Time) bool {
 	v := d.vats[id]

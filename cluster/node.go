@@ -84,6 +84,13 @@ func (n *Node) Lookup(name string) (transport.VatID, bool) {
 	return "", false
 }
 
+// NameOf returns the member name of a vat, also of one that has failed or left, and "" if it is not known.
+func (n *Node) NameOf(id transport.VatID) string {
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	return n.dir.nameOf(id)
+}
+
 // Members returns all vats of the cluster, this one included, ordered by name. Those that failed or left
 // stay listed until their place is needed.
 func (n *Node) Members() []Member {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -108,12 +107,7 @@ func (n *node) nameOf(id transport.VatID) string {
 	if n.member == nil {
 		return "" // it is being started
 	}
-	all := n.member.Members()
-	i := slices.IndexFunc(all, func(m cluster.Member) bool { return m.ID == id })
-	if i < 0 {
-		return ""
-	}
-	return all[i].Name
+	return n.member.NameOf(id)
 }
 
 // publish opens the node's business: a worker as "name/worker", a desk as "name/desk".

@@ -277,18 +277,22 @@ func (r *Registry) heard(from transport.VatID, news News) error {
 	for _, name := range changed {
 		r.notify(name)
 	}
-	var lost []conflict
+	ends := map[*publication]string{}
 	for _, c := range conflicts {
-		if c.lost {
-			lost = append(lost, c)
-		} else {
+		if !c.lost {
 			r.soil(from, func(l *link) { l.dirty[c.own.Name] = true })
+			continue
 		}
+		right := "who published the name earlier"
+		if c.with.State != c.own.State {
+			right = "whose host is there"
+		}
+		ends[c.own.pub] = fmt.Sprintf("lost to %s, %s, at node %s", c.with.Publisher.Short(), right, r.called(c.with.Holder))
 	}
 	r.mu.Unlock()
-	for _, c := range lost {
-		r.log.Warn("a name is held at another node too, and with more right", "name", c.own.Name, "node", c.with.Holder.Short())
-		c.own.pub.end(fmt.Sprintf("lost to %s, who published the name earlier, at node %s", c.with.Publisher.Short(), r.called(c.with.Holder)))
+	for p, why := range ends {
+		r.log.Warn("a name is held at another node too, and with more right", "name", p.own.Name, "why", why)
+		p.end(why)
 	}
 	return err
 }

@@ -163,11 +163,7 @@ func (n *Node) onLeave(id transport.VatID) {
 // memberName is what the cluster calls a vat, "" if it does not know it.
 func (n *Node) memberName(id transport.VatID) string {
 	if member := n.member.Load(); member != nil {
-		for _, m := range member.Members() {
-			if m.ID == id {
-				return m.Name
-			}
-		}
+		return member.NameOf(id)
 	}
 	return ""
 }

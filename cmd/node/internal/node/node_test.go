@@ -372,6 +372,17 @@ func TestOpen(t *testing.T) {
 	}
 }
 
+// Nodes of one machine can do without a port.
+func TestUnixSocket(t *testing.T) {
+	a, _ := start(t, configure(t, "a", "--listen", "unix:"+filepath.Dir(folderFor(t))+"/a.sock"))
+	b, _ := start(t, configure(t, "b", "--join", a.member.Load().GossipAddr()))
+	d := names.Directory(b.vat.Bootstrap(t.Context(), a.key.ID()))
+	defer d.Release()
+	if err := identify(t.Context(), d); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMetrics(t *testing.T) {
 	n, _ := start(t, configure(t, "n", "--metrics", "127.0.0.1:0"))
 	g, err := spawnGreeter(n.vat, "n")
