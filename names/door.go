@@ -165,6 +165,10 @@ func (d *door) member() error {
 	return nil
 }
 
+// errClosing is told instead of what a node holds that closes. It lets go of its names then: that it holds none must not
+// be believed, for what others are to know of them is that it has left.
+var errClosing = disconnected("the node is closing")
+
 // Claim implements Peer.
 func (d *door) Claim(_ context.Context, call Peer_claim) error {
 	name, err := call.Args().Name()
@@ -208,8 +212,11 @@ func (d *door) Tell(_ context.Context, call Peer_tell) error {
 		return err
 	}
 	r.mu.Lock()
-	n := r.table.news(nil, true)
+	n, closed := r.table.news(nil, true), r.closed
 	r.mu.Unlock()
+	if closed {
+		return errClosing
+	}
 	return n.encode(to)
 }
 
@@ -229,8 +236,11 @@ func (d *door) Get(_ context.Context, call Peer_get) error {
 	r := d.registry
 	r.mu.Lock()
 	o := r.table.own[name]
-	held := o != nil && o.held
+	held, closed := o != nil && o.held, r.closed
 	r.mu.Unlock()
+	if closed {
+		return errClosing
+	}
 	results.SetHeld(held)
 	if !held {
 		return nil

@@ -44,7 +44,7 @@ func (r *Registry) publish(ctx context.Context, name string, what capnp.Client, 
 	r.mu.Lock()
 	if r.closed {
 		r.mu.Unlock()
-		return nil, disconnected("the node is closing")
+		return nil, errClosing
 	}
 	o, err := r.table.begin(name, publisher, uint64(time.Now().UnixNano()))
 	if err != nil {
@@ -73,7 +73,7 @@ func (r *Registry) publish(ctx context.Context, name string, what capnp.Client, 
 // hold ends a claim: well, if nobody has refused it. The caller holds mu.
 func (r *Registry) hold(o *own, what capnp.Client, refused error) error {
 	if r.closed {
-		refused = disconnected("the node is closing")
+		refused = errClosing
 	}
 	if refused != nil {
 		r.table.end(o)

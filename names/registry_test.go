@@ -217,6 +217,24 @@ func TestNodeComesBack(t *testing.T) {
 	tn.wantGreeting(tn.own("c"), "n", "a")
 }
 
+// A node that closes does not say that it holds no names any more: it is gone, with them.
+func TestCloses(t *testing.T) {
+	tn := newTown(t, "a", "b")
+	tn.publish(tn.own("a"), "n", tn.nodes["a"].object(t))
+	tn.nodes["a"].registry.Close()
+	tn.nodes["b"].registry.mu.Lock()
+	tn.nodes["b"].registry.soil(id("a"), func(l *link) { l.ask = true })
+	tn.nodes["b"].registry.mu.Unlock()
+	_, _, err := tn.nodes["b"].registry.Lookup(t.Context(), "n")
+	wantError(t, err, exc.Disconnected, "closing")
+	if r := tn.known("b", "n"); r.State != Live {
+		t.Errorf("b knows %+v", r)
+	}
+	tn.nodes["b"].registry.Departed(id("a"), "has left")
+	_, _, err = tn.nodes["b"].registry.Lookup(t.Context(), "n")
+	wantError(t, err, exc.Disconnected, "node a has left")
+}
+
 // A node of which others have not heard yet is asked by whoever misses a name.
 func TestNewcomerAsks(t *testing.T) {
 	tn := newTown(t, "a")

@@ -304,16 +304,45 @@ func TestStopFinishesCalls(t *testing.T) {
 	if err := <-stopped; err != nil {
 		t.Error(err)
 	}
-	_, err = caller.directoryLookup(t, "slow")
+	caller.wantState(t, "slow", names.Gone)
+	_, _, err = caller.registry.Lookup(t.Context(), "slow")
 	if err == nil || exc.TypeOf(err) != exc.Disconnected || !strings.Contains(err.Error(), "node host has left") {
 		t.Errorf("after the end: %v", err)
 	}
 }
 
-func (n *Node) directoryLookup(t *testing.T, name string) (names.Record, error) {
-	c, found, err := n.registry.Lookup(t.Context(), name)
-	c.Release()
-	return found, err
+// wantState waits until a node knows a name to be in a state.
+func (n *Node) wantState(t *testing.T, name string, want names.State) {
+	t.Helper()
+	d := n.registry.Local()
+	defer d.Release()
+	told := make(states, 16)
+	answer, release := d.Watch(t.Context(), func(p names.Directory_watch_Params) error {
+		if err := p.SetName(name); err != nil {
+			return err
+		}
+		return p.SetWatcher(names.Watcher_ServerToClient(told))
+	})
+	defer release()
+	if _, err := answer.Struct(); err != nil {
+		t.Fatal(err)
+	}
+	for got := range told {
+		if got == want {
+			return
+		}
+	}
+}
+
+// states is a watcher that passes on what it is told.
+type states chan names.State
+
+func (s states) Changed(_ context.Context, call names.Watcher_changed) error {
+	e, err := call.Args().Entry()
+	if err == nil {
+		s <- e.State()
+	}
+	return err
 }
 
 // The gossip key is changed on nodes that run, one after the other, and they stay together.
