@@ -278,3 +278,44 @@ func TestStranger(t *testing.T) {
 		t.Errorf("once it was allowed: %v", err)
 	}
 }
+
+// TestBothDial: two nodes dial each other at once, over TLS. Both get their answers, over one session.
+func TestBothDial(t *testing.T) {
+	for range 5 {
+		tn := newTown(t, quick)
+		nodes := map[string]*node{}
+		for _, name := range []string{"alice", "bob"} {
+			var err error
+			if nodes[name], err = tn.launch(name); err != nil { // publishes nothing, so has no session
+				t.Fatal(err)
+			}
+		}
+		alice, bob := nodes["alice"], nodes["bob"]
+		alice.knows(t, "bob")
+		bob.knows(t, "alice")
+		done := make(chan error, 2)
+		for n, other := range map[*node]string{alice: "bob", bob: "alice"} {
+			go func() {
+				d := names.Directory(n.vat.Bootstrap(t.Context(), tn.keys[other].ID()))
+				defer d.Release()
+				ans, release := d.Identify(t.Context(), nil)
+				defer release()
+				_, err := ans.Struct()
+				done <- err
+			}()
+		}
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		for name, n := range nodes {
+			eventually(t, name+" has one session", func(context.Context) error {
+				if sessions := len(n.vat.Tree().Children); sessions != 1 {
+					return fmt.Errorf("%d", sessions)
+				}
+				return nil
+			})
+		}
+	}
+}

@@ -30,7 +30,7 @@ var quiet = slog.New(slog.DiscardHandler)
 var fast = Timing{
 	ProbeInterval:    100 * time.Millisecond,
 	ProbeTimeout:     80 * time.Millisecond,
-	SuspicionMult:    10,
+	SuspicionMult:    25,
 	GossipInterval:   20 * time.Millisecond,
 	PushPullInterval: 300 * time.Millisecond,
 	StreamTimeout:    5 * time.Second,

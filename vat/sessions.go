@@ -230,7 +230,9 @@ func (v *Vat) accepted(conn transport.Conn) {
 		switch {
 		case hello != nil && hello.Epoch > peer.Epoch:
 			v.mu.Unlock()
-			conn.Close() // from before the peer's last start
+			v.turnAway(conn, failed("there is a session with a later run of %s: epoch %d, not %d: its clock was set back, or two processes have its key",
+				peer.ID.Short(), hello.Epoch, peer.Epoch))
+			s.tell(&suspected{"another run of " + peer.ID.Short() + " has connected"})
 			return
 		case sameRun && s.dialed && v.ID() < peer.ID:
 			v.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"capnproto.org/go/capnp/v3/exc"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat/internal/testapi"
@@ -124,4 +125,47 @@ func TestDialLooksAgain(t *testing.T) {
 	if err := noteOn(t.Context(), p, 1, 1); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestOlderRun: a connection of an older run of a peer is refused, and says why; but the session of the newer one has to
+// show that it lives, for the clock may have been set back between the two.
+func TestOlderRun(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		c := newCluster(t, "alice")
+		run := func(epoch uint64) (transport.Network, transport.Conn) {
+			n, err := c.memory.Vat("bob", transport.Config{Epoch: epoch})
+			if err != nil {
+				t.Fatal(err)
+			}
+			conn, err := n.Dial(t.Context(), id("alice"), c.memory.Addresses(id("alice")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { conn.Close() })
+			return n, conn
+		}
+		first := func(conn transport.Conn) rpc.Message {
+			t.Helper()
+			msg, err := conn.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			return must(rpc.ReadRootMessage(msg))
+		}
+		n, newer := run(5)
+		c.wantSessions("alice", 1)
+		n.Close() // the connection lives on
+		n, older := run(3)
+		if m := first(older); m.Which() != rpc.Message_Which_abort || !contains(must(must(m.Abort()).Reason()), "epoch 5, not 3") {
+			t.Errorf("the older run reads %v", m)
+		}
+		older.Close()
+		if m := first(newer); m.Which() != rpc.Message_Which_bootstrap {
+			t.Errorf("the newer run reads %v", m.Which())
+		}
+		time.Sleep(c.byName["alice"].limits.Probe)
+		c.wantSessions("alice", 0) // it has said nothing
+		n.Close()
+		c.shut()
+	})
 }
