@@ -6,11 +6,13 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 )
 
-// A Worker runs functions one at a time, in order, on a goroutine of its own that lives only while there is
-// something to run. It is for code that may block, and that must not run under a lock or within a turn:
-// what enters go-capnp, and what a user wrote.
+// A Worker runs functions one at a time, in order, on a goroutine of its own. It is for code that may block, and that
+// must not run under a lock or within a turn: what enters go-capnp, and what a user wrote.
 //
 // It is not bounded: each function stands for something that is (an open question, a held capability).
+//
+// States of its goroutine: none; running; parked, from when there is nothing left to run until there is, or End. A new
+// one for each function would grow its stack anew each time, which costs more than what most of them do.
 type Worker struct {
 	// Dispatcher, where set, runs the functions, Throughput of them at a time: for tests that pick what runs next.
 	Dispatcher actor.Dispatcher
@@ -18,7 +20,11 @@ type Worker struct {
 	mu      sync.Mutex
 	todo    fifo[Task]
 	running bool
-	idle    sync.Cond
+	parked  bool
+	woken   bool // from parked to running, and the goroutine has not seen it
+	ended   bool
+	idle    sync.Cond // running became false
+	wake    sync.Cond // parked became false
 	once    sync.Once
 	all     func() // run: made once, for a method value is allocated
 }
@@ -30,7 +36,7 @@ type taskFunc func()
 
 func (f taskFunc) Do() { f() }
 
-func (w *Worker) init() { w.once.Do(func() { w.idle.L, w.all = &w.mu, w.run }) }
+func (w *Worker) init() { w.once.Do(func() { w.idle.L, w.wake.L, w.all = &w.mu, &w.mu, w.run }) }
 
 // Do has f run behind all that was given before. It does not wait.
 func (w *Worker) Do(f func()) { w.DoTask(taskFunc(f)) }
@@ -41,7 +47,12 @@ func (w *Worker) DoTask(t Task) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.todo.push(t)
-	if !w.running {
+	switch {
+	case w.running:
+	case w.parked:
+		w.running, w.parked, w.woken = true, false, true
+		w.wake.Signal()
+	default:
 		w.running = true
 		w.schedule()
 	}
@@ -58,9 +69,7 @@ func (w *Worker) schedule() {
 func (w *Worker) run() {
 	for left := throughput(w.Dispatcher); ; left-- {
 		w.mu.Lock()
-		if w.todo.len() == 0 {
-			w.running = false
-			w.idle.Broadcast()
+		if w.todo.len() == 0 && !w.park() {
 			w.mu.Unlock()
 			return
 		}
@@ -73,6 +82,29 @@ func (w *Worker) run() {
 		w.mu.Unlock()
 		t.Do()
 	}
+}
+
+// park waits until there is something to run, or says that the goroutine is to end. The caller holds w.mu.
+func (w *Worker) park() bool {
+	w.running = false
+	w.idle.Broadcast()
+	w.parked = w.Dispatcher == nil && !w.ended
+	for w.parked {
+		w.wake.Wait()
+	}
+	woken := w.woken
+	w.woken = false
+	return woken // and not running: after End, another goroutine may
+}
+
+// End ends the goroutine once it has nothing to run. What is given to the worker from then on is run all the same, by one
+// that ends by itself.
+func (w *Worker) End() {
+	w.init()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended, w.parked = true, false
+	w.wake.Signal()
 }
 
 // Wait blocks until all that was given has run.

@@ -8,6 +8,7 @@ import (
 
 func TestWorkerRunsInOrder(t *testing.T) {
 	var w Worker
+	defer w.End()
 	var got []int
 	posted := make(chan struct{})
 	w.Do(func() { <-posted })
@@ -32,6 +33,7 @@ func TestWorkerRunsInOrder(t *testing.T) {
 // Do does not wait, also not for a function that blocks, and within one.
 func TestWorkerDoesNotWait(t *testing.T) {
 	var w Worker
+	defer w.End()
 	w.Wait() // for nothing
 	entered, let := make(chan struct{}), make(chan struct{})
 	w.Do(func() { close(entered); <-let })
@@ -51,6 +53,7 @@ func TestWorkerDoesNotWait(t *testing.T) {
 func TestWorkerManyAtOnce(t *testing.T) {
 	const posters, each = 8, 300
 	var w Worker
+	defer w.End()
 	n := 0 // of the worker's goroutines, one after the other
 	var wg sync.WaitGroup
 	for range posters {
@@ -65,5 +68,24 @@ func TestWorkerManyAtOnce(t *testing.T) {
 	w.Wait()
 	if n != posters*each {
 		t.Errorf("%d ran, want %d", n, posters*each)
+	}
+}
+
+// A worker that has ended still runs what it is given, in order and one at a time.
+func TestWorkerEnded(t *testing.T) {
+	var w Worker
+	var got []int
+	for i := range 200 {
+		w.Do(func() { got = append(got, i) })
+		if i%3 == 0 {
+			w.Wait()
+		}
+		if i == 100 {
+			w.End()
+		}
+	}
+	w.Wait()
+	if len(got) != 200 || !slices.IsSorted(got) {
+		t.Errorf("ran %v", got)
 	}
 }

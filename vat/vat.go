@@ -286,5 +286,6 @@ func (v *Vat) shutDown() {
 	v.worker.Wait()
 	_ = v.system.Root.StopFuture(v.root).Wait()
 	v.worker.Wait()
+	v.worker.End()
 	v.system.Shutdown()
 }
