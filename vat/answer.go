@@ -241,16 +241,21 @@ func (s *session) settleAnswer(id uint32, res result) {
 		s.sendReturn(id, p, res, pins)
 	}
 	if s.vat.breaks(hook.AnswerTurn) {
-		s.tell(&echo{func() { s.handOn(ds); s.tell(&echo{func() {}}) }})
-		ds = nil
+		s.handOnLater(ds)
+	} else {
+		s.handOn(ds)
 	}
-	s.handOn(ds)
 	if a.taker != nil {
 		res = a.share()
 		check(s.take(a.taker, res, pins))
 	}
 	s.settleParts(a, res, pins)
 	s.maybeForgetAnswer(id)
+}
+
+// handOnLater is what hook.AnswerTurn breaks.
+func (s *session) handOnLater(ds []delivery) {
+	s.tell(&echo{func() { s.handOn(ds); s.tell(&echo{func() {}}) }})
 }
 
 // settleParts gives the parts of a result to those who wait for them, promises of ours and provisions.
