@@ -39,5 +39,8 @@ func newPlan(seed uint64) plan {
 	if r.IntN(4) == 0 {
 		p.level1 = 1 + r.IntN(2)
 	}
+	if r.IntN(10) == 0 {
+		p.steps *= 6 // some need a crowd
+	}
 	return p
 }
