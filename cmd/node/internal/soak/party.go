@@ -43,7 +43,6 @@ type (
 	report struct {
 		Peer    peer
 		Account *Account
-		Err     string
 	}
 )
 

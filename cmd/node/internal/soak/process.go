@@ -2,7 +2,6 @@ package soak
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -21,7 +20,7 @@ type process struct {
 	cmd          *exec.Cmd
 	in           io.WriteCloser
 	orders       *json.Encoder
-	reports      chan report // closed when it has ended
+	reports      chan json.RawMessage // closed when it has ended
 	where        peer
 }
 
@@ -40,43 +39,42 @@ func (p *process) start() error {
 	if err := p.cmd.Start(); err != nil {
 		return err
 	}
-	p.in, p.orders, p.reports = in, json.NewEncoder(in), make(chan report)
-	go func(reports chan<- report) {
+	p.in, p.orders, p.reports = in, json.NewEncoder(in), make(chan json.RawMessage)
+	go func(reports chan<- json.RawMessage) {
 		defer close(reports)
 		for lines := json.NewDecoder(out); ; {
-			var r report
+			var r json.RawMessage
 			if lines.Decode(&r) != nil {
 				return
 			}
 			reports <- r
 		}
 	}(p.reports)
-	r, err := p.answer()
+	var r report
+	err = p.answer(&r)
 	p.where = r.Peer
 	return err
 }
 
-func (p *process) ask(o order) (report, error) {
+// ask has it carry out an order and reads what it says to that.
+func (p *process) ask(o, answer any) error {
 	if err := p.orders.Encode(o); err != nil {
-		return report{}, fmt.Errorf("%s: %w", p.name, err)
+		return fmt.Errorf("%s: %w", p.name, err)
 	}
-	return p.answer()
+	return p.answer(answer)
 }
 
-func (p *process) answer() (report, error) {
+func (p *process) answer(into any) error {
 	late := time.NewTimer(answerWithin)
 	defer late.Stop()
 	select {
 	case r, ok := <-p.reports:
-		switch {
-		case !ok:
-			return r, fmt.Errorf("%s has ended: %v", p.name, p.cmd.Wait())
-		case r.Err != "":
-			return r, fmt.Errorf("%s: %s", p.name, r.Err)
+		if !ok {
+			return fmt.Errorf("%s has ended: %v", p.name, p.cmd.Wait())
 		}
-		return r, nil
+		return json.Unmarshal(r, into)
 	case <-late.C:
-		return report{}, fmt.Errorf("%s does not answer", p.name)
+		return fmt.Errorf("%s does not answer", p.name)
 	}
 }
 
@@ -88,15 +86,4 @@ func (p *process) kill() {
 	for range p.reports { // until its output ends
 	}
 	_ = p.cmd.Wait()
-}
-
-// leave has it end by itself.
-func (p *process) leave() error {
-	p.in.Close()
-	for range p.reports {
-	}
-	if err := p.cmd.Wait(); err != nil {
-		return errors.Join(fmt.Errorf("%s has not ended well", p.name), err)
-	}
-	return nil
 }

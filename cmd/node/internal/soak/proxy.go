@@ -12,16 +12,25 @@ type proxy struct {
 	mu     sync.Mutex
 	target string // "": nobody is there
 	conns  map[net.Conn]bool
-	moving chan struct{} // closed while bytes pass
+	moving [2]chan struct{} // by direction; closed while bytes pass
 }
+
+// The directions of a proxy.
+const (
+	onward = iota // from who dials
+	back
+)
 
 func newProxy() (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	p := &proxy{listener: l, conns: map[net.Conn]bool{}, moving: make(chan struct{})}
-	close(p.moving)
+	p := &proxy{listener: l, conns: map[net.Conn]bool{}}
+	for i := range p.moving {
+		p.moving[i] = make(chan struct{})
+		close(p.moving[i])
+	}
 	go p.serve()
 	return p, nil
 }
@@ -52,17 +61,17 @@ func (p *proxy) serve() {
 		p.mu.Lock()
 		p.conns[from], p.conns[to] = true, true
 		p.mu.Unlock()
-		go p.copy(from, to)
-		go p.copy(to, from)
+		go p.copy(from, to, onward)
+		go p.copy(to, from, back)
 	}
 }
 
-func (p *proxy) copy(from, to net.Conn) {
+func (p *proxy) copy(from, to net.Conn, direction int) {
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		moving := p.moving
+		moving := p.moving[direction]
 		p.mu.Unlock()
 		<-moving
 		if n > 0 {
@@ -82,17 +91,33 @@ func (p *proxy) copy(from, to net.Conn) {
 	}
 }
 
-// stall lets nothing pass, until go on.
+// stall lets nothing pass, until goOn.
 func (p *proxy) stall() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.moving = make(chan struct{})
+	p.hold(onward, true)
+	p.hold(back, true)
 }
 
 func (p *proxy) goOn() {
+	p.hold(onward, false)
+	p.hold(back, false)
+}
+
+// hold lets nothing pass in one direction, or does again.
+func (p *proxy) hold(direction int, hold bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	close(p.moving)
+	held := true
+	select {
+	case <-p.moving[direction]:
+		held = false
+	default:
+	}
+	switch {
+	case hold && !held:
+		p.moving[direction] = make(chan struct{})
+	case !hold && held:
+		close(p.moving[direction])
+	}
 }
 
 // cut breaks the connections there are; new ones can be made.
@@ -109,5 +134,6 @@ func (p *proxy) cut() {
 
 func (p *proxy) close() {
 	p.listener.Close()
+	p.goOn()
 	p.cut()
 }

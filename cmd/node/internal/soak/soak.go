@@ -103,8 +103,7 @@ func (r *run) introduce(name string) error {
 			peers[other] = peer{r.parties[other].where.ID, r.ways[[2]string{name, other}].addr()}
 		}
 	}
-	_, err := r.parties[name].ask(order{Peers: peers})
-	return err
+	return r.parties[name].ask(order{Peers: peers}, &report{})
 }
 
 func (r *run) close() {
@@ -157,7 +156,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 func (r *run) work() error {
 	for _, name := range names {
-		if _, err := r.parties[name].ask(order{Work: r.Workers}); err != nil {
+		if err := r.parties[name].ask(order{Work: r.Workers}, &report{}); err != nil {
 			return err
 		}
 	}
@@ -166,7 +165,7 @@ func (r *run) work() error {
 
 func (r *run) rest() error {
 	for _, name := range names {
-		if _, err := r.parties[name].ask(order{Rest: true}); err != nil {
+		if err := r.parties[name].ask(order{Rest: true}, &report{}); err != nil {
 			return err
 		}
 	}
@@ -178,8 +177,8 @@ func (r *run) balance(first bool) error {
 	for _, name := range names {
 		var a *Account
 		for range 50 {
-			got, err := r.parties[name].ask(order{Account: true})
-			if err != nil {
+			var got report
+			if err := r.parties[name].ask(order{Account: true}, &got); err != nil {
 				return err
 			}
 			if a = got.Account; a.Tables.Empty() {
@@ -237,8 +236,8 @@ func (r *run) fault(ctx context.Context) error {
 
 // killed ends a process and starts it again. What it has done until then is added up.
 func (r *run) killed(ctx context.Context, p *process, while time.Duration) error {
-	got, err := p.ask(order{Account: true})
-	if err != nil {
+	var got report
+	if err := p.ask(order{Account: true}, &got); err != nil {
 		return err
 	}
 	r.result.add(*got.Account)
@@ -251,6 +250,5 @@ func (r *run) killed(ctx context.Context, p *process, while time.Duration) error
 	if err := r.introduce(p.name); err != nil {
 		return err
 	}
-	_, err = p.ask(order{Work: r.Workers})
-	return err
+	return p.ask(order{Work: r.Workers}, &report{})
 }

@@ -15,19 +15,27 @@ import (
 const playing = "VATNODE_SOAK_TEST"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(playing) == "" {
+	play := sceneMain
+	switch os.Getenv(playing) {
+	case "":
 		goleak.VerifyTestMain(m)
 		return
+	case "soak":
+		play = func() error { return Play(os.Args[1], os.Args[2], os.Stdin, os.Stdout) }
 	}
-	if err := Play(os.Args[1], os.Args[2], os.Stdin, os.Stdout); err != nil {
+	if err := play(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func command(args ...string) *exec.Cmd {
+func command(args ...string) *exec.Cmd { return playAs("soak", args) }
+
+func sceneCommand(args ...string) *exec.Cmd { return playAs("scene", args) }
+
+func playAs(what string, args []string) *exec.Cmd {
 	cmd := exec.Command(os.Args[0], args...)
-	cmd.Env = append(os.Environ(), playing+"=1")
+	cmd.Env = append(os.Environ(), playing+"="+what)
 	return cmd
 }
 

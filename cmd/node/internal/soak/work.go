@@ -104,7 +104,8 @@ var reasons = []struct{ part, name string }{
 	{"connection to", "a connection was lost"},
 }
 
-var ids = regexp.MustCompile(`[0-9a-f]{8,}|\d+`)
+// ids are what is different each time: ids of vats, ports, numbers.
+var ids = regexp.MustCompile(`\d+(\.\d+){3}:\d+|[0-9a-f]{8,}|\d+`)
 
 // reason is why a call failed, without what is different each time.
 func reason(err error) string {

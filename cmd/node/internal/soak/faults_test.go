@@ -1,0 +1,303 @@
+package soak
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var (
+	allFaults    = flag.Bool("faults", false, "strike with every fault in every phase, not with one in each")
+	updateFaults = flag.Bool("faults.update", false, "write the table of FAULTS.md; with -faults")
+)
+
+// stallFor is longer than a handoff may take in these processes.
+const stallFor = 4 * time.Second
+
+// processPhases are those of the fault matrix, with what alice's Accepts, bob's Resolves and so on are held by.
+var processPhases = []string{"fresh", "promise", "resolving", "accepting", "lifting", "after"}
+
+var processFaults = []string{
+	"kill alice", "kill bob", "kill carol",
+	"cut alice–bob", "cut bob–carol", "cut alice–carol",
+	"stall alice", "stall bob", "stall carol",
+	"the object panics", "alice cancels", "bob drops his reference",
+}
+
+// TestFaults is the fault matrix on three processes over TCP, through proxies of the test's.
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts three processes for each fault")
+	}
+	var rows []string
+	for i, phase := range processPhases {
+		for j, fault := range processFaults {
+			if !*allFaults && j%len(processPhases) != i {
+				continue
+			}
+			t.Run(phase+"/"+fault, func(t *testing.T) {
+				f := newFaultRun(t, phase, fault)
+				rows = append(rows, f.row())
+				t.Log(rows[len(rows)-1])
+			})
+		}
+	}
+	if *updateFaults && *allFaults && !t.Failed() {
+		writeFaults(t, rows)
+	}
+}
+
+func writeFaults(t *testing.T, rows []string) {
+	const file = "../../../../vat/FAULTS.md"
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, found := strings.Cut(string(text), "<!-- processes -->\n")
+	_, after, end := strings.Cut(rest, "<!-- end of processes -->")
+	if !found || !end {
+		t.Fatalf("%s has no place for the table", file)
+	}
+	table := fmt.Sprintf("On %d cores (%s/%s, %s).\n\n| phase | fault | what alice saw | known after |\n| --- | --- | --- | --- |\n%s\n",
+		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), strings.Join(rows, "\n"))
+	if err := os.WriteFile(file, []byte(before+"<!-- processes -->\n"+table+"<!-- end of processes -->"+after), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// faultRun is one row.
+type faultRun struct {
+	*run
+	t            *testing.T
+	phase, fault string
+	gone         string
+	calls        []string
+	struck       time.Time
+}
+
+func newFaultRun(t *testing.T, phase, fault string) *faultRun {
+	r := &run{Options: Options{Command: sceneCommand}, parties: map[string]*process{}, ways: map[[2]string]*proxy{}}
+	t.Cleanup(r.close)
+	if err := r.open(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	return &faultRun{run: r, t: t, phase: phase, fault: fault}
+}
+
+// tell has a process take a step, unless it is gone.
+func (f *faultRun) tell(who string, s step) *outcome {
+	f.t.Helper()
+	if who == f.gone {
+		return nil
+	}
+	var r said
+	if err := f.parties[who].ask(s, &r); err != nil || r.Err != "" {
+		f.t.Fatalf("%s: %+v: %v %s", who, s, err, r.Err)
+	}
+	return r.Outcome
+}
+
+func (f *faultRun) do(who, what string, name ...string) {
+	f.t.Helper()
+	f.tell(who, step{Do: what, Name: strings.Join(name, " ")})
+}
+
+func (f *faultRun) await(who, what string, n int) {
+	f.t.Helper()
+	f.tell(who, step{Do: "await", Name: what, N: n})
+}
+
+func (f *faultRun) call(name string) {
+	f.do("alice", "call", name)
+	f.calls = append(f.calls, name)
+}
+
+// hold stops what goes from one vat to another.
+func (f *faultRun) hold(from, to string, hold bool) {
+	f.ways[[2]string{from, to}].hold(onward, hold)
+	f.ways[[2]string{to, from}].hold(back, hold)
+}
+
+func (f *faultRun) row() string {
+	f.reach()
+	f.strike()
+	if f.phase == "promise" {
+		f.do("bob", "resolve")
+		if f.fault == "bob drops his reference" {
+			f.do("bob", "release")
+		}
+	}
+	f.do("alice", "call", "later")
+	f.calls = append(f.calls, "later")
+	text := f.watch()
+	f.empty()
+	return text
+}
+
+// reach brings the handoff to its phase.
+func (f *faultRun) reach() {
+	f.do("bob", "fetch")
+	f.do("alice", "connect", "carol")
+	if f.phase == "fresh" {
+		f.do("alice", "ask", "fresh")
+		return
+	}
+	f.do("bob", "promise")
+	f.do("alice", "ask")
+	switch f.phase {
+	case "promise":
+		f.call("creek")
+		f.await("bob", "in call", 3) // foo, bar, creek
+		return
+	case "resolving":
+		f.hold("bob", "alice", true)
+		f.do("bob", "resolve")
+		f.await("carol", "in provide", 1)
+		f.await("carol", "in call", 2) // capBla, bar
+		f.call("creek")
+		f.call("second")
+		f.await("bob", "in call", 4)
+	case "accepting":
+		f.hold("bob", "carol", true)
+		f.do("bob", "resolve")
+		f.await("carol", "in accept", 2)
+		f.call("creek")
+		f.call("second")
+		f.await("carol", "in call", 3) // capBla, creek, second
+	case "lifting":
+		f.hold("carol", "alice", true)
+		f.do("bob", "resolve")
+		f.await("carol", "in disembargo", 2)
+		f.call("creek")
+		f.call("second")
+		f.await("carol", "in call", 4)
+	case "after":
+		f.do("bob", "resolve")
+		f.call("creek")
+		f.call("second")
+		f.fates()
+	}
+}
+
+// strike has the fault happen, and lets go on what the phase has held.
+func (f *faultRun) strike() {
+	f.struck = time.Now()
+	verb, what, _ := strings.Cut(f.fault, " ")
+	switch {
+	case verb == "kill":
+		f.gone = what
+		f.parties[what].kill()
+	case verb == "cut":
+		a, b, _ := strings.Cut(what, "–")
+		f.ways[[2]string{a, b}].cut()
+		f.ways[[2]string{b, a}].cut()
+	case verb == "stall":
+		p := f.parties[what]
+		if err := p.signal(syscall.SIGSTOP); err != nil {
+			f.t.Fatal(err)
+		}
+		time.AfterFunc(stallFor, func() { _ = p.signal(syscall.SIGCONT) })
+	case verb == "alice":
+		f.do("alice", "cancel")
+	case verb == "bob":
+		if f.phase != "promise" {
+			f.do("bob", "release")
+		}
+	default:
+		f.do("bob", "panic")
+	}
+	f.hold("bob", "alice", false)
+	f.hold("bob", "carol", false)
+	f.hold("carol", "alice", false)
+}
+
+// fates asks until the fate of each call is known.
+func (f *faultRun) fates() map[string]fate {
+	for begin := time.Now(); time.Since(begin) < 4*stallFor; time.Sleep(20 * time.Millisecond) {
+		if got := f.tell("alice", step{Do: "outcome"}); got == nil || len(got.Fates) == len(f.calls) {
+			if got == nil {
+				return nil
+			}
+			return got.Fates
+		}
+	}
+	f.t.Fatalf("the fate of %q is not known: %+v", f.calls, f.tell("alice", step{Do: "outcome"}))
+	return nil
+}
+
+// watch is the row, once all is known, and checks it against what carol's objects ran.
+func (f *faultRun) watch() string {
+	fates := f.fates()
+	saw, known := "she is gone", time.Duration(0)
+	if fates != nil {
+		var parts []string
+		same := true
+		for _, c := range f.calls {
+			parts = append(parts, map[string]string{"creek": "creek", "second": "bar", "later": "a later call"}[c]+": "+f.named(fates[c].Text))
+			known = max(known, fates[c].At.Sub(f.struck))
+			same = same && fates[c].Text == fates[f.calls[0]].Text
+		}
+		if saw = strings.Join(parts, "; "); same {
+			saw = "every call: " + f.named(fates[f.calls[0]].Text)
+		}
+	}
+	if limit := stallFor + sceneLimits.Dial + sceneLimits.Handoff + 10*time.Second; known > limit {
+		f.t.Errorf("known after %v only", known)
+	}
+	if got := f.tell("carol", step{Do: "outcome"}); got != nil {
+		f.verify(got.Ran, fates)
+	}
+	return fmt.Sprintf("| %s | %s | %s | %.1f s |", f.phase, f.fault, saw, max(0, known.Seconds()))
+}
+
+var ports = regexp.MustCompile(`127\.0\.0\.1:\d+`)
+
+// named has the names of the vats for their ids, and leaves out what is different each time.
+func (f *faultRun) named(text string) string {
+	for name, p := range f.parties {
+		text = strings.ReplaceAll(text, p.where.ID.Short(), name)
+	}
+	return ports.ReplaceAllString(text, "…")
+}
+
+func (f *faultRun) verify(ran []string, fates map[string]fate) {
+	last := -1
+	for i, what := range []string{"bar first", "bar second", "bar later"} {
+		at := slices.Index(ran, what)
+		if at >= 0 && at < last {
+			f.t.Errorf("out of order: %q", ran)
+		}
+		last = max(last, at)
+		if call := []string{"", "second", "later"}[i]; at < 0 && fates[call].Text == "returned" {
+			f.t.Errorf("%s has returned, and did not run: %q", call, ran)
+		}
+	}
+	if once := slices.Compact(slices.Sorted(slices.Values(ran))); len(once) != len(ran) {
+		f.t.Errorf("something ran twice: %q", ran)
+	}
+}
+
+// empty has who is left let go of everything, and waits for their tables to be empty.
+func (f *faultRun) empty() {
+	for _, name := range names {
+		f.do(name, "release")
+	}
+	for _, name := range names {
+		var got *outcome
+		for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(50 * time.Millisecond) {
+			if got = f.tell(name, step{Do: "outcome"}); got == nil || got.Tables.Empty() {
+				break
+			}
+		}
+		if got != nil && !got.Tables.Empty() {
+			f.t.Errorf("%s has entries left: %+v", name, got.Tables)
+		}
+	}
+}
