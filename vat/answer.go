@@ -169,7 +169,7 @@ func (s *session) answerForwarded(m *forwardedAnswer) {
 	}
 	s.handOn(ds)
 	if !held {
-		s.emit(do(m.q.drop))
+		s.emit(letGo(m.q.drop))
 	}
 }
 
@@ -224,7 +224,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	ds := a.pipe.settle(res, pins)
 	a.pipe.endEarly(s.vat)
 	if q != nil {
-		s.emit(do(q.drop))
+		s.emit(letGo(q.drop))
 	}
 	if !a.ref.early {
 		s.emit((*stopCall)(a.ref))
@@ -412,7 +412,7 @@ func (s *session) cancelAnswer(id uint32) {
 			// Let go of the question: its session knows what else is pipelined on it.
 			q := a.pipe.on
 			a.pipe.on = nil
-			s.emit(do(q.drop))
+			s.emit(letGo(q.drop))
 		default:
 			for _, p := range a.pipe.dropCanceled() {
 				s.emit(do(func() { p.reject(errCanceled) }))

@@ -120,12 +120,18 @@ func (s *session) deliver(to road, p parcel) {
 
 func (s *session) reject(p parcel, err error) { s.emit(do(func() { p.reject(err) })) }
 
-// freeLater has pins released off the turn.
+// letGo is an effect that lets go of what no table has any more. It is carried out also where the turn fails, for else
+// nobody would: a peer could have an object of ours live for ever by breaking the protocol.
+type letGo func()
+
+func (e letGo) apply(*session) { e() }
+
+// freeLater has pins released off the turn. No table has them any more.
 func (s *session) freeLater(pins ...pin) {
 	if len(pins) == 0 {
 		return
 	}
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		for i := range pins {
 			s.vat.freeLater(&pins[i])
 		}
@@ -136,7 +142,7 @@ func (s *session) freeLater(pins ...pin) {
 func (s *session) freeResult(r result) {
 	switch {
 	case r.release != nil:
-		s.emit(do(func() { s.vat.later(r.free) }))
+		s.emit(letGo(func() { s.vat.later(r.free) }))
 	case r.msg != nil:
 		s.emit((*readThrough)(r.msg))
 	}

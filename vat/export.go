@@ -218,7 +218,7 @@ func (s *session) dropExport(e export) {
 		delete(s.exported, e.key)
 	}
 	s.freeLater(e.pin)
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		if w := e.watch; w != nil {
 			w.unwatch()
 		}

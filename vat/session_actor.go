@@ -138,7 +138,9 @@ func (a *sessionActor) turn(m any) {
 		s.waiting = append(s.waiting, m)
 		return
 	}
-	a.attempt(func() error { return s.handle(m) })
+	if !a.attempt(func() error { return s.handle(m) }) {
+		a.abandon(m)
+	}
 }
 
 func (a *sessionActor) incoming(msg *capnp.Message) {
@@ -163,28 +165,62 @@ func (a *sessionActor) frame(msg *capnp.Message) error {
 	return err
 }
 
-// attempt runs a turn and carries out its effects, or ends the session and carries out none.
-func (a *sessionActor) attempt(turn func() error) {
+// attempt runs a turn and carries out its effects, or ends the session, carries out none but those that let go of
+// something, and reports false.
+func (a *sessionActor) attempt(turn func() error) bool {
 	s := a.s
 	err := a.guard(turn)
+	out, done := s.out, 0
+	s.out, s.spareOut = s.spareOut, nil
 	if err == nil {
-		out := s.out
-		s.out, s.spareOut = s.spareOut, nil
 		err = a.guard(func() error {
 			for _, e := range out {
+				done++
 				e.apply(s)
 			}
 			return nil
 		})
-		clear(out)
-		s.spareOut = out[:0]
 	}
+	if err != nil {
+		for _, e := range out[done:] {
+			if f, ok := e.(letGo); ok {
+				f()
+			}
+		}
+	}
+	clear(out)
+	s.spareOut = out[:0]
 	if err == nil {
 		a.afterTurn()
-		return
+		return true
 	}
 	s.out, s.broken = nil, nil
 	a.fail(err)
+	return false
+}
+
+// abandon answers the call of a turn that has failed, if local code has made it: it may be in no table yet, or no more.
+func (a *sessionActor) abandon(m any) {
+	var p parcel
+	switch m := m.(type) {
+	case *toImport:
+		p = m.parcel
+	case *toPipeline:
+		p = m.parcel
+	case *toEmbargo:
+		p = m.parcel
+	}
+	c, ok := p.(*call)
+	if !ok {
+		return
+	}
+	to := c.ret
+	for counted, ok := to.(countedSink); ok; counted, ok = to.(countedSink) {
+		to = counted.sink
+	}
+	if answer, ok := to.(*promisedAnswer); ok {
+		answer.settle(result{err: a.s.why()}) // only the first result of a call counts
+	}
 }
 
 // guard turns a panic into an error: a mistake of ours, for which this session ends and nothing else.
