@@ -48,6 +48,23 @@ func TestWorkloads(t *testing.T) {
 	}
 }
 
+// TestCallAllocations holds what a call allocates at both ends: 18 are go-capnp's, 1 is the service's.
+func TestCallAllocations(t *testing.T) {
+	const most = 32
+	c := vatworkGreeter(t)
+	call := func() {
+		if err := greet(context.Background(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call() // the session is there
+	if n := testing.AllocsPerRun(2000, call); n > most && !racing {
+		t.Errorf("%v allocations, want %v at most", n, most)
+	} else {
+		t.Logf("%v allocations", n)
+	}
+}
+
 func BenchmarkEcho(b *testing.B) {
 	near, far := tcpPair(b)
 	done := make(chan struct{})

@@ -94,7 +94,7 @@ func (s *session) provisionFinished(a *answer) {
 		s.emit(do(func() {
 			p.visit(func(x *provision) []outcome {
 				x.provide = nil
-				return x.end(failed("the provision was withdrawn by its introducer"))
+				return x.end(errWithdrawn)
 			})
 			ref.settleIfRunning()
 		}))

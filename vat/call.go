@@ -174,7 +174,7 @@ func (r result) at(path []capnp.PipelineOp, pins []pin) road {
 		return brokenRoad{err}
 	}
 	if !p.IsValid() {
-		return brokenRoad{failed("call on a null capability")}
+		return brokenRoad{errNull}
 	}
 	i := p.Interface()
 	if !i.IsValid() {
@@ -183,5 +183,5 @@ func (r result) at(path []capnp.PipelineOp, pins []pin) road {
 	if id := int(i.Capability()); id < len(pins) {
 		return pins[id].road
 	}
-	return brokenRoad{failed("call on a null capability")}
+	return brokenRoad{errNull}
 }

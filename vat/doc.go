@@ -54,10 +54,11 @@
 //     lets go of them.
 //   - [Vat.Bootstrap], NewPromise and [Spawn] give their client to the caller; a Resolver's Fulfill takes the
 //     reference that it is given.
-//   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer. Releasing before
-//     the results are here cancels the call, unless another is pipelined on it.
+//   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer, copy data. Their memory
+//     is used again, so that what looks at them later reads something else. Releasing before the results are here
+//     cancels the call, unless another is pipelined on it.
 //   - Setting a capability in parameters or results gives the reference to the message.
-//   - The arguments of a call are good until the method returns: AddRef what is to live longer.
+//   - The arguments of a call are good until the method returns, likewise, and so are the results that it allocates.
 //
 // An object is shut down when the last reference to it is gone, in this vat and at all peers; those of a peer whose
 // session ends are gone with it. Once all references are released, every entry of every table is gone

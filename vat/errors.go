@@ -48,9 +48,11 @@ func unimplemented(format string, args ...any) error {
 }
 
 var (
-	errCanceled = exc.New(exc.Failed, "", "call canceled by its caller")
-	errNull     = exc.New(exc.Failed, "", "call on a null capability")
-	errFinished = exc.New(exc.Failed, "", "the call is finished")
+	errCanceled  = exc.New(exc.Failed, "", "call canceled by its caller")
+	errNull      = exc.New(exc.Failed, "", "call on a null capability")
+	errReleased  = exc.New(exc.Failed, "", "call on a released reference")
+	errFinished  = exc.New(exc.Failed, "", "the call is finished")
+	errWithdrawn = exc.New(exc.Failed, "", "the provision was withdrawn by its introducer")
 )
 
 // maxReason is the most that goes out of the text of an error. The rest is cut off: an error that is too large for

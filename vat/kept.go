@@ -115,7 +115,7 @@ func (r result) keptAt(path []capnp.PipelineOp, pins []pin) result {
 		c := pins[id].again()
 		return result{cap: &c, release: c.free}
 	}
-	null := pin{road: brokenRoad{failed("call on a null capability")}}
+	null := pin{road: brokenRoad{errNull}}
 	return result{cap: &null}
 }
 

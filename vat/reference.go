@@ -90,7 +90,7 @@ func (r *reference) Shutdown() {
 		r.vine = nil
 	}
 	if r.road != nil {
-		r.road = brokenRoad{failed("call on a released reference")}
+		r.road = brokenRoad{errReleased}
 	}
 	r.mu.Unlock()
 	r.letGo(q, home, vine)

@@ -64,7 +64,7 @@ func (v *Vat) pinClient(c capnp.Client) pin {
 func (v *Vat) follow(c capnp.Client) pin {
 	s := c.Snapshot()
 	if !s.IsValid() {
-		return pin{road: brokenRoad{failed("call on a null capability")}}
+		return pin{road: brokenRoad{errNull}}
 	}
 	brand := s.Brand()
 	switch b := brand.Value.(type) {
