@@ -14,7 +14,9 @@
 //
 //	vatnode demo [--hold 300ms] [--mermaid] [--trace FILE]
 //
-// plays the three-party handoff among three processes of its own and prints what was said.
+// plays the three-party handoff among three processes of its own and prints what was said. Likewise `vatnode bench NAME`
+// measures calls and handoffs beside other runtimes, and `vatnode soak` hands capabilities round between processes while
+// things break.
 //
 // # What it promises
 //
