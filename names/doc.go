@@ -33,6 +33,6 @@
 // # Bounds
 //
 // A node holds at most [MaxNames], of which one publisher has at most [MaxNamesEach]; it serves at most [MaxWatches] for
-// one vat. Members that do not answer hold up who publishes, withdraws or lists for [Patience], twice at most; a look-up waits for
+// one vat. Members that do not answer hold up who publishes, withdraws or lists for [Patience]; a look-up waits for
 // the holder of the name as long as its caller does.
 package names

@@ -3,6 +3,7 @@ package names
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/vatwork/vatwork/transport"
@@ -164,16 +165,21 @@ func (r *Registry) hear(ctx context.Context) {
 	_, unheard := r.table.alive()
 	waits := r.soilAll(unheard, func(l *link) { l.ask = true })
 	r.mu.Unlock()
-	await(ctx, waits)
+	r.await(ctx, waits)
 }
 
-// spread tells all members of a name, and waits until they know, or do not answer.
-func (r *Registry) spread(ctx context.Context, name string) {
+// spread tells all members of a name, and waits until they know, or do not answer; but not for those that have been
+// silent just now.
+func (r *Registry) spread(ctx context.Context, name string, silent ...transport.VatID) {
 	r.mu.Lock()
 	alive, _ := r.table.alive()
-	waits := r.soilAll(alive, func(l *link) { l.dirty[name] = true })
+	told := func(l *link) { l.dirty[name] = true }
+	for _, id := range silent {
+		r.soil(id, told)
+	}
+	waits := r.soilAll(slices.DeleteFunc(alive, func(id transport.VatID) bool { return slices.Contains(silent, id) }), told)
 	r.mu.Unlock()
-	await(ctx, waits)
+	r.await(ctx, waits)
 }
 
 // soilAll is soil for many; what it returns are closed when each has been told, or has been tried. The caller holds
@@ -191,7 +197,10 @@ func (r *Registry) soilAll(ids []transport.VatID, how func(*link)) []<-chan stru
 	return waits
 }
 
-func await(ctx context.Context, waits []<-chan struct{}) {
+// await waits for all, for no longer than Patience: a member may be in the midst of being waited for already.
+func (r *Registry) await(ctx context.Context, waits []<-chan struct{}) {
+	ctx, cancel := r.bounded(ctx)
+	defer cancel()
 	for _, told := range waits {
 		select {
 		case <-told:

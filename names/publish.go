@@ -57,7 +57,7 @@ func (r *Registry) publish(ctx context.Context, name string, what capnp.Client, 
 	}
 	alive, _ := r.table.alive()
 	r.mu.Unlock()
-	refused := r.claim(ctx, o, alive)
+	silent, refused := r.claim(ctx, o, alive)
 	r.mu.Lock()
 	if err := r.hold(o, what, refused); err != nil {
 		r.mu.Unlock()
@@ -66,7 +66,7 @@ func (r *Registry) publish(ctx context.Context, name string, what capnp.Client, 
 	p := o.pub
 	r.mu.Unlock()
 	r.log.Info("name published", "name", name, "publisher", string(publisher))
-	r.spread(ctx, name)
+	r.spread(ctx, name, silent...)
 	return p, nil
 }
 
@@ -88,32 +88,44 @@ func (r *Registry) hold(o *own, what capnp.Client, refused error) error {
 	return nil
 }
 
-// claim asks all members at once. One that does not answer is one of another half: see the comment of the package.
-func (r *Registry) claim(ctx context.Context, o *own, members []transport.VatID) error {
+// claim asks all members at once. One that is silent is taken for one of another half: see the comment of the package.
+func (r *Registry) claim(ctx context.Context, o *own, members []transport.VatID) (silent []transport.VatID, refused error) {
 	ctx, cancel := r.bounded(ctx)
 	defer cancel()
-	answers := make(chan error, len(members))
-	for _, id := range members {
-		go func() { answers <- r.claimFrom(ctx, o.Name, o.Stamp, id) }()
+	type verdict struct {
+		by               transport.VatID
+		refused, unasked error
 	}
-	var refused error
+	verdicts := make(chan verdict, len(members))
+	for _, id := range members {
+		go func() {
+			refused, unasked := r.claimFrom(ctx, o.Name, o.Stamp, id)
+			verdicts <- verdict{id, refused, unasked}
+		}()
+	}
 	for range members {
-		if err := <-answers; err != nil {
-			refused = err
+		switch v := <-verdicts; {
+		case v.refused != nil && refused == nil:
+			refused = v.refused
 			cancel()
+		case v.unasked != nil:
+			silent = append(silent, v.by)
+			if ctx.Err() != context.Canceled {
+				r.log.Warn("a member does not answer a claim", "name", o.Name, "member", r.called(v.by), "err", v.unasked)
+			}
 		}
 	}
-	if err := context.Cause(ctx); refused == nil && err == context.Canceled {
-		return fmt.Errorf("publishing %q: %w", o.Name, err)
+	if refused == nil && ctx.Err() == context.Canceled {
+		refused = fmt.Errorf("publishing %q: %w", o.Name, context.Cause(ctx))
 	}
-	return refused
+	return silent, refused
 }
 
-// claimFrom returns an error if the member refuses.
-func (r *Registry) claimFrom(ctx context.Context, name string, stamp uint64, id transport.VatID) error {
+// claimFrom returns why the member refuses, or why it could not be asked.
+func (r *Registry) claimFrom(ctx context.Context, name string, stamp uint64, id transport.VatID) (refused, unasked error) {
 	p, err := r.peer(ctx, id)
 	if err != nil {
-		return nil
+		return nil, err
 	}
 	defer p.Release()
 	answer, release := p.Claim(ctx, func(a Peer_claim_Params) error {
@@ -122,20 +134,14 @@ func (r *Registry) claimFrom(ctx context.Context, name string, stamp uint64, id 
 	})
 	defer release()
 	res, err := answer.Struct()
-	if err != nil {
-		if ctx.Err() != context.Canceled {
-			r.log.Warn("a member does not answer a claim", "name", name, "member", id.Short(), "err", err)
-		}
-		return nil
-	}
-	if res.Free() {
-		return nil
+	if err != nil || res.Free() {
+		return nil, err
 	}
 	reason, err := res.Reason()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return failed("%s", reason)
+	return failed("%s", reason), nil
 }
 
 // watchHost waits for the end of what. The caller holds Registry.mu, and has not handed the publication to others yet, or
