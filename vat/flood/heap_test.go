@@ -28,10 +28,6 @@ var deluges = map[string]struct {
 		data := make([]byte, 1<<20)
 		f.send(400, func(i uint32) []byte { return call(i, object, methodWait, data) })
 	}},
-	"results that are not finished": {768, func(f *flooded) {
-		data := make([]byte, 1<<20)
-		f.send(600, func(i uint32) []byte { return call(i, object, methodEcho, data) })
-	}},
 	"capability tables of imports": {256, func(f *flooded) {
 		f.send(100, func(i uint32) []byte {
 			return call(i, object, methodWait, nil, manyCaps(4000, func(j int) func(rpc.CapDescriptor) {
