@@ -119,12 +119,15 @@ func (s *session) deliverCall(to road, c *call) {
 func (s *session) putAnswer(target wireTarget, p parcel) error {
 	var d delivery
 	now := false
+	var on *answerRef
 	if !s.answers.visit(target.id, func(a *answer) {
 		if max := s.vat.limits.Pipelined; len(a.pipe.queue) >= max {
 			d, now = delivery{brokenRoad{s.vat.beyondLimit("Pipelined", max, "calls that wait on one answer")}, p}, true
 			return
 		}
-		d, now = a.pipe.add(pipelined{path: target.path, parcel: p})
+		if d, now = a.pipe.add(pipelined{path: target.path, parcel: p}); !now {
+			on = a.ref
+		}
 	}) {
 		if err := s.noAnswer("message for answer", target.id); err != nil {
 			return err
@@ -134,6 +137,11 @@ func (s *session) putAnswer(target wireTarget, p parcel) error {
 	if now {
 		s.handOn([]delivery{d})
 	}
+	if c, ok := p.(*call); ok && on != nil {
+		if ref, ok := c.ret.(*answerRef); ok && ref.s == s {
+			ref.waitsOn = on
+		}
+	}
 	return nil
 }
 
@@ -142,6 +150,9 @@ func (s *session) handOn(ds []delivery) {
 	for _, d := range ds {
 		switch p := d.parcel.(type) {
 		case *call:
+			if ref, ok := p.ret.(*answerRef); ok {
+				ref.waitsOn = nil
+			}
 			s.deliverCall(d.to, p)
 		case *liftKept:
 			s.emit(do(p.lift))
@@ -403,27 +414,6 @@ func (s *session) onFinish(f rpc.Finish) error {
 	return nil
 }
 
-// cancelAnswer: nobody cares for the result of a call that runs. "If nothing else cares about the result either
-// (e.g. there are no other outstanding calls pipelined on the result of this one)", it is canceled.
-func (s *session) cancelAnswer(id uint32) {
-	s.answers.visit(id, func(a *answer) {
-		switch {
-		case a.pipe.on != nil && !a.pipe.closing:
-			// Let go of the question: its session knows what else is pipelined on it.
-			q := a.pipe.on
-			a.pipe.on = nil
-			s.emit(letGo(q.drop))
-		default:
-			for _, p := range a.pipe.dropCanceled() {
-				s.emit(do(func() { p.reject(errCanceled) }))
-			}
-			if len(a.pipe.queue) == 0 {
-				s.emit(do(a.ref.stop))
-			}
-		}
-	})
-}
-
 func (s *session) maybeForgetAnswer(id uint32) {
 	a := s.answers.get(id)
 	if a == nil || !a.returned || !a.finished {
@@ -432,7 +422,7 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	pins := a.pipe.pins
 	res := a.pipe.res
 	if res == nil {
-		a.ref.left = &a.pipe
+		a.ref.left, a.ref.feeds = &a.pipe, a.feeds
 		s.left[a.ref] = true
 	}
 	s.resultBytes -= a.size

@@ -2,7 +2,7 @@ package vat
 
 // An answer whose results go to a third party is returned at once, and may be finished while its call still runs:
 // its id is the peer's again, and calls that the peer had pipelined on it still wait. So what is left of it, its
-// pipeline, is kept by its answerRef until the results are here.
+// pipeline, and the promises that stand for parts of its results, are kept by its answerRef until the results are here.
 
 // settleLeft hands the queue on to the results, which it takes over, and then tells the provisions: what they
 // hand out is called no earlier than what waited.
@@ -17,6 +17,8 @@ func (s *session) settleLeft(ref *answerRef, res result) {
 		s.emit(do(on.drop))
 	}
 	s.handOn(ds)
+	s.feed(ref.feeds, res, pins)
+	ref.feeds = nil
 	s.emit(do(func() { ref.orphaned(res) }))
 	s.freeLater(pins...)
 }
@@ -24,7 +26,13 @@ func (s *session) settleLeft(ref *answerRef, res result) {
 // letGoOfLeft cancels a call that neither the introducer nor the recipient cares for, unless something is pipelined
 // on it.
 func (a *answerRef) letGoOfLeft() {
-	switch left := a.left; {
+	left := a.left
+	if left != nil {
+		for _, p := range left.dropCanceled() {
+			p.reject(errCanceled)
+		}
+	}
+	switch {
 	case left != nil && left.on != nil && !left.closing:
 		// Its session knows what else is pipelined on it.
 		q := left.on
@@ -35,18 +43,34 @@ func (a *answerRef) letGoOfLeft() {
 	}
 }
 
+// leftLessPipelined: a call that waits in what is left was canceled.
+func (s *session) leftLessPipelined(ref *answerRef) {
+	s.emit(do(func() {
+		if !ref.awaited() {
+			ref.letGoOfLeft()
+		}
+	}))
+}
+
+// awaited says whether a third party still waits for the results.
+func (a *answerRef) awaited() (yes bool) {
+	for _, k := range a.kept {
+		if k.provision != nil {
+			k.provision.visit(func(p *provision) []outcome { yes = yes || p.awaited(); return nil })
+		}
+	}
+	return yes
+}
+
+// unawaited: who waited for the results has left, after the introducer. It is called outside of turns of s, too.
+func (a *answerRef) unawaited() { a.s.tell(&lessPipelined{a}) }
+
 // endLeft: what waits is rejected with the session, and what runs is canceled unless a third party has accepted
 // its results.
 func (s *session) endLeft(why error) {
 	for ref := range s.left {
 		ref.rejectLeft(why)
-		accepted := false
-		for _, k := range ref.kept {
-			if k.provision != nil {
-				k.provision.visit(func(p *provision) []outcome { accepted = accepted || p.accepted; return nil })
-			}
-		}
-		if !accepted {
+		if !ref.awaited() {
 			ref.stop()
 			ref.flight.end()
 		}
@@ -60,7 +84,8 @@ func (a *answerRef) rejectLeft(why error) {
 	if left == nil {
 		return
 	}
-	a.left = nil
+	breakFeeds(a.s.vat, a.feeds, why)
+	a.left, a.feeds = nil, nil
 	left.endEarly(a.s.vat)
 	for _, p := range left.queue {
 		p.reject(why)

@@ -90,3 +90,11 @@ func (s *session) pinTarget(t wireTarget) (pin, error) {
 	}
 	return to, nil
 }
+
+// breakFeeds is for feeds of results that will not come.
+func breakFeeds(v *Vat, feeds []feed, why error) {
+	for _, f := range feeds {
+		v.later(func() { f.p.resolve(capnp.ErrorClient(why)) })
+		v.later(f.client.Release)
+	}
+}

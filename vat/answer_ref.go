@@ -9,6 +9,9 @@ type answerRef struct {
 	kept  []keptResult // where the results go, if not to the peer
 	early bool         // the answer has returned already: see early.go
 	left  *pipeline    // the answer is over, and its call is not; for turns of s
+	feeds []feed       // of what is left
+	// waitsOn is the answer in whose queue the call is; for turns of s.
+	waitsOn *answerRef
 
 	flight     flight
 	caller     callerWatch
@@ -90,6 +93,10 @@ func (a *answerRef) orphaned(r result) {
 // stop ends the context of the call.
 func (a *answerRef) stop() {
 	a.caller.end()
+	if on := a.waitsOn; on != nil {
+		a.waitsOn = nil
+		defer a.s.tell(&lessPipelined{on})
+	}
 	if a.ctx != nil {
 		a.ctx.cancel()
 	}

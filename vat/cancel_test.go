@@ -208,3 +208,58 @@ func wantSomeError(t *testing.T, err error) {
 		t.Fatal("no error")
 	}
 }
+
+// A peer may finish a call before those that it has pipelined on it: with the last of them the call is canceled.
+func TestCanceledFromTheFront(t *testing.T) {
+	c := newCluster(t, "alice", "bob")
+	c.dirty = true // what alice holds is told from bob's side
+	wait, release := c.ready("alice", "bob").Wait(t.Context(), nil)
+	defer release()
+	p := wait.Probe()
+	_, releaseNote := p.Note(t.Context(), noting(1, 1))
+	defer releaseNote()
+	arrives(t, "the call", c.objects["bob"].entered)
+	s := c.session("bob", "alice")
+	calls := func() (ids []uint32) {
+		s.inspect(func(s *session) { s.answers.sorted(func(id uint32, a *answer) { ids = append(ids, id) }) })
+		return ids
+	}
+	eventually(t, saying("both calls"), func() bool { return len(calls()) == 2 })
+	for _, id := range calls() {
+		s.inspect(func(s *session) {
+			if err := s.onFinish(must(msgFinish(id).Finish())); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := arrives(t, "the end of the call", c.objects["bob"].left); err == nil {
+		t.Error("the call was not canceled")
+	}
+}
+
+// A call that waits on a promise, which may never resolve, fails when its caller gives up: local code here, and a peer.
+func TestCanceledOnAPromise(t *testing.T) {
+	c := newCluster(t, "alice", "bob")
+	p, resolver := c.promiseAt("bob")
+	kept, release := c.ready("alice", "bob").Kept(t.Context(), nil)
+	res, err := kept.Struct()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, caller := range map[string]testapi.Probe{"bob": p, "alice": res.Probe()} {
+		ctx, cancel := context.WithCancel(t.Context())
+		ans, done := caller.Note(ctx, noting(1, 1))
+		cancel()
+		arrives(t, "the answer to "+name, ans.Done())
+		if _, err := ans.Struct(); err == nil {
+			t.Errorf("the call of %s, who gave up, has succeeded", name)
+		}
+		done()
+	}
+	release()
+	p.Release()
+	resolver.Fulfill(testapi.Probe{})
+	if err := keepOn(t.Context(), c.locals["bob"], testapi.Probe{}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -211,11 +211,12 @@ func (s *session) introductionOf(p pin) *introduction {
 	return in
 }
 
-// acceptHere picks up for ref what we host ourselves: the contact has come back. Until the provision is there, and the
+// acceptHere picks up for ref, whose gate the caller holds, what we host ourselves: the contact has come back. Until the provision is there, and the
 // embargo is lifted, ref holds what is called.
 func (c *contact) acceptHere(ref *reference, embargo []byte) {
 	v := c.vat
 	here := &acceptedHere{ref: ref, vine: c.vine.again()}
+	ref.here = here
 	if err := c.Verify(); err != nil {
 		v.refused(c.from.peer, c.Introducer, err)
 		here.settle(result{err: failed("%v", err)})
@@ -229,7 +230,7 @@ func (c *contact) acceptHere(ref *reference, embargo []byte) {
 		here.settle(result{err: err})
 		return
 	}
-	here.expires(v.expire(pr, here))
+	here.waits(pr, v.expire(pr, here))
 }
 
 // acceptedHere is a reference that waits for a provision of our own. What settles it first counts.
@@ -239,14 +240,27 @@ type acceptedHere struct {
 
 	mu      sync.Mutex
 	settled bool
+	at      *provisionRef
 	stop    func() // of the deadline
 }
 
-func (h *acceptedHere) expires(stop func()) {
+func (h *acceptedHere) waits(at *provisionRef, stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.at = at
 	if h.stop = stop; h.settled {
 		stop()
+	}
+}
+
+// leave: nobody cares any more.
+func (h *acceptedHere) leave() {
+	h.mu.Lock()
+	at := h.at
+	h.mu.Unlock()
+	if at != nil {
+		at.leave(h)
+		h.settle(result{err: errCanceled})
 	}
 }
 
@@ -267,10 +281,11 @@ func (h *acceptedHere) settle(res result) {
 		}
 		defer h.vine.free()
 		to := h.vine // where calls go on if it failed, as in vine.go
-		if res.err == nil {
+		switch {
+		case res.err == nil:
 			to = *res.cap
 			v.handedOff(func(h *Handoffs) { h.Accepted++ })
-		} else {
+		case res.err != errCanceled:
 			v.handedOff(func(h *Handoffs) { h.Vine++ })
 			v.log.Warn("handoff failed here: calls go on through the introducer", "err", res.err)
 		}

@@ -64,6 +64,7 @@ func (s *session) keepFor(c rpc.Call, ref *answerRef) error {
 				if again = x.known; again {
 					return nil
 				}
+				x.call = ref
 				return x.name(recipient, nil)
 			})
 			if again {
@@ -132,8 +133,9 @@ func (s *session) keptFinished(a *answer) {
 				continue
 			}
 			k.provision.visit(func(x *provision) []outcome {
-				accepted = accepted || x.accepted
-				return x.end(failed("the introducer has let go of the call"))
+				out := x.end(failed("the introducer has let go of the call"))
+				accepted = accepted || x.awaited()
+				return out
 			})
 		}
 		if !accepted {

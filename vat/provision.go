@@ -18,6 +18,7 @@ import (
 type provision struct {
 	recipient transport.VatID
 	provide   *answerRef // of the Provide, until it is returned
+	call      *answerRef // whose results are kept
 	known     bool
 	ready     bool
 	res       result // ready: an exception or one capability
@@ -184,6 +185,9 @@ func (p *provision) close(why error) (out []outcome) {
 	p.accepts, p.over = nil, why
 	return out
 }
+
+// awaited says whether somebody still waits for what there will be to pick up. Who was told that it is over does not.
+func (p *provision) awaited() bool { return p.accepted && len(p.accepts) > 0 }
 
 func (p *provision) done() bool { return len(p.accepts) == 0 && (p.over != nil || !p.known) }
 

@@ -146,7 +146,17 @@ func (p *provisionRef) visit(f func(*provision) []outcome) {
 
 // leave has the Accept of to wait no longer.
 func (p *provisionRef) leave(to accepter) {
-	p.visit(func(x *provision) []outcome { x.leave(to); return nil })
+	var unwanted *answerRef
+	p.visit(func(x *provision) []outcome {
+		x.leave(to)
+		if x.over != nil && !x.ready && !x.awaited() {
+			unwanted = x.call
+		}
+		return nil
+	})
+	if unwanted != nil {
+		unwanted.unawaited()
+	}
 }
 
 func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {

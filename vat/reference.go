@@ -41,8 +41,9 @@ type reference struct {
 	told      bool         // somebody has been told of fixed
 	pinned    atomic.Int32 // fixedRefs
 	watchers  []*watcher
-	vine      *pin         // held until the Accept has succeeded
-	accepting *questionRef // the Accept; held until it has returned
+	vine      *pin          // held until the Accept has succeeded
+	accepting *questionRef  // the Accept; held until it has returned
+	here      *acceptedHere // we are the host: the Accept is our own, and calls are held until it has settled
 	shut      bool
 
 	resolver  capnp.Resolver[capnp.Client] // nil: it will not resolve
@@ -84,8 +85,11 @@ func (r *reference) Shutdown() {
 	r.shut = true
 	home, next, fixed, vine, contact, q := r.home, r.next, r.fixed, r.vine, r.contact, r.accepting
 	r.home, r.next, r.fixed, r.contact, r.accepting = nil, nil, nil, nil, nil
-	if q == nil && next == nil {
-		vine = nil // accepted here: kept until that has settled
+	if r.here != nil {
+		vine = nil // kept until that has settled
+		if len(r.held) == 0 {
+			r.vat.later(r.here.leave)
+		}
 	} else {
 		r.vine = nil
 	}
@@ -246,7 +250,7 @@ func (r *reference) settleOn(fixed pin) {
 	mine, pinned := next.again(), fixed.again()
 	defer r.vat.freeLater(&mine, &pinned)
 	home, vine, q := r.home, r.vine, r.accepting
-	r.home, r.vine, r.accepting = nil, nil, nil
+	r.home, r.vine, r.accepting, r.here = nil, nil, nil, nil
 	r.road = next.road
 	watchers := r.watchers
 	r.watchers, r.told = nil, len(watchers) > 0

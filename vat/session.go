@@ -154,6 +154,8 @@ func (s *session) handle(m any) error {
 		s.answerForwarded(m)
 	case *earlyAnswer:
 		s.answerSetEarly(m)
+	case *lessPipelined:
+		s.answerLessPipelined(m)
 	case *settledAnswer:
 		return s.answerSettled(m)
 	case *resolved:

@@ -1,7 +1,5 @@
 package vat
 
-import "capnproto.org/go/capnp/v3"
-
 // close ends the session: why is what its calls fail with; abort, if not nil, is what the peer is told.
 func (a *sessionActor) close(why, abort error) {
 	s := a.s
@@ -16,6 +14,14 @@ func (a *sessionActor) close(why, abort error) {
 	if abort != nil && a.link != nil {
 		a.link.abort(msgAbort(abort))
 	}
+	a.letGo(why)
+	a.spare = nil
+	a.ctx.Stop(a.ctx.Self())
+}
+
+// letGo ends all that the session has.
+func (a *sessionActor) letGo(why error) {
+	s := a.s
 	s.closing = true
 	left := append(s.waiting, s.queue.Close()...)
 	s.waiting, s.out, s.broken = nil, nil, nil
@@ -32,8 +38,6 @@ func (a *sessionActor) close(why, abort error) {
 		f()
 	}
 	s.closing, s.last = false, nil
-	a.spare = nil
-	a.ctx.Stop(a.ctx.Self())
 }
 
 // refuse answers a message that came too late: nobody who waits for something is left waiting.
@@ -151,18 +155,16 @@ func (s *session) endAnswers(why error) {
 		} else if x.pipe.on != nil {
 			x.pipe.on.drop()
 		}
-		for _, f := range x.feeds {
-			if x.pipe.res == nil {
-				s.vat.later(func() { f.p.resolve(capnp.ErrorClient(why)) })
-				s.vat.later(f.client.Release)
-			}
+		if x.pipe.res == nil {
+			breakFeeds(s.vat, x.feeds, why)
 		}
 		kept := false
 		for _, k := range x.ref.kept {
 			if k.provision != nil {
 				k.provision.visit(func(p *provision) []outcome {
-					kept = kept || p.accepted
-					return p.end(lost)
+					out := p.end(lost)
+					kept = kept || p.awaited()
+					return out
 				})
 			}
 		}

@@ -124,7 +124,9 @@ func (s *session) answerSetEarly(m *earlyAnswer) {
 		}
 	})
 	if left := m.ref.left; left != nil {
-		ds, taken = left.setEarly(e)
+		if ds, taken = left.setEarly(e); taken {
+			feeds, m.ref.feeds = partition(m.ref.feeds, e)
+		}
 	}
 	if !taken {
 		s.emit(do(func() { s.vat.later(e.free) }))
