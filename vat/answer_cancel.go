@@ -15,7 +15,7 @@ func (s *session) cancelAnswer(id uint32) {
 				s.emit(do(func() { p.reject(errCanceled) }))
 			}
 			if len(a.pipe.queue) == 0 {
-				s.emit(do(a.ref.stop))
+				s.emit(do(a.ref.giveUp))
 			}
 		}
 	})

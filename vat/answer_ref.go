@@ -90,9 +90,14 @@ func (a *answerRef) orphaned(r result) {
 	})
 }
 
-// stop ends the context of the call.
+// stop ends the context of the call, which is over.
 func (a *answerRef) stop() {
 	a.caller.end()
+	a.giveUp()
+}
+
+// giveUp ends the context of the call, which is answered then if it waits.
+func (a *answerRef) giveUp() {
 	if on := a.waitsOn; on != nil {
 		a.waitsOn = nil
 		defer a.s.tell(&lessPipelined{on})

@@ -256,6 +256,7 @@ func TestCanceledOnAPromise(t *testing.T) {
 		}
 		done()
 	}
+	eventually(t, saying("an end of alice's call at bob's"), func() bool { return c.byName["bob"].Tables().Answers == 1 }) // kept
 	release()
 	p.Release()
 	resolver.Fulfill(testapi.Probe{})
