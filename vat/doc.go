@@ -18,7 +18,8 @@
 // A call is delivered at most once. One that fails with disconnected may or may not have been.
 //
 // Nothing is promised between calls on different references, and results come when they are ready. An object
-// runs its calls one at a time, until a method says call.Go, as go-capnp documents it.
+// runs its calls one at a time, until a method says call.Go, as go-capnp documents it. What is pipelined on a call
+// waits for its results; a method can set some of them while it runs (see [SetPipeline]), and order is kept.
 //
 // # Handoff
 //
