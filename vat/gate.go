@@ -78,13 +78,6 @@ func (g *gate) cutShort(to road) {
 	to.wake()
 }
 
-// open says whether the road leads through the mailbox.
-func (g *gate) open() bool {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	return !g.keeps && g.end == nil
-}
-
 // short is where the road ends, nil if it still leads through the mailbox.
 func (g *gate) short() road {
 	g.mu.RLock()

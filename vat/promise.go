@@ -29,6 +29,7 @@ type promise struct {
 	vat      *Vat
 	name     string
 	pid      *actor.PID
+	actor    *promiseActor
 	abandon  func()    // nobody holds it any more
 	adopted  *adoption // it stands for a promise of go-capnp's
 	resolver capnp.Resolver[capnp.Client]
@@ -56,8 +57,11 @@ func (r promiseResolver[C]) Fulfill(c C)      { r.p.resolve(capnp.Client(c)) }
 func (r promiseResolver[C]) Reject(err error) { r.p.resolve(capnp.ErrorClient(err)) }
 
 func (v *Vat) newPromise() (capnp.Client, *promise) {
-	p := &promise{vat: v, name: fmt.Sprintf("promise/%d", v.serial.Add(1))}
-	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return &promiseActor{promiseState{vat: v, limit: v.limits.Pipelined}} }, actors.Inline()))
+	p := &promise{
+		vat: v, name: fmt.Sprintf("promise/%d", v.serial.Add(1)),
+		actor: &promiseActor{promiseState{vat: v, limit: v.limits.Pipelined}},
+	}
+	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return p.actor }, actors.Inline()))
 	if err != nil {
 		return capnp.ErrorClient(err), p
 	}
@@ -105,13 +109,12 @@ func (p *promise) end() {
 	if p.abandon != nil {
 		p.abandon()
 	}
-	var st *promiseState
-	p.visit(func(s *promiseState) { st = s })
+	st := &p.actor.state // as it was left, also where its actor has stopped with the vat
 	p.vat.nodes.remove(p.name)
 	p.vat.living.Delete(p)
 	p.vat.system.Root.Stop(p.pid)
 	p.vat.promises.Add(-1)
-	if st != nil && st.to.road != nil {
+	if st.to.road != nil {
 		st.to.free()
 		st.fixed.free()
 	}

@@ -260,3 +260,18 @@ func TestPromiseOfAClosedVat(t *testing.T) {
 	}
 	p.Release()
 }
+
+// A promise that outlives its vat lets go of what it resolved to all the same.
+func TestResolvedPromiseOfAClosedVat(t *testing.T) {
+	c := newCluster(t, "alice")
+	c.dirty = true
+	v := c.byName["alice"]
+	p, resolver := NewPromise[testapi.Probe](v)
+	next, _ := NewPromise[testapi.Probe](v)
+	pinned := v.pinClient(capnp.Client(p))
+	resolver.Fulfill(next)
+	p.Release()
+	v.Close()
+	pinned.free()
+	eventually(t, v.Tree().String, func() bool { return v.Tables().Promises == 0 })
+}

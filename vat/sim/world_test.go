@@ -325,7 +325,7 @@ const deadlines = 5 * time.Minute
 
 func (w *world) empty(name string, v *vat.Vat) {
 	if tables := v.Tables(); !tables.Empty() {
-		w.fail("%s has %+v left\n%s", name, tables, w.trees())
+		w.fail("%s has %+v left: %s\n%s", name, tables, v.Tree(), w.trees())
 	}
 }
 
