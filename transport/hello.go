@@ -32,8 +32,11 @@ const (
 	// FeatureForwardedContacts is ToContact and ToComplete with forwards: see Introduced.
 	FeatureForwardedContacts Features = 1 << Feature_forwardedContacts
 
+	// FeatureCallForwarding is Call.sendResultsTo for others than the caller: third parties, and the callee.
+	FeatureCallForwarding Features = 1 << Feature_callForwarding
+
 	// AllFeatures is everything this version knows.
-	AllFeatures = FeatureHandoff | FeatureKeptResults | FeatureForwardedContacts
+	AllFeatures = FeatureHandoff | FeatureKeptResults | FeatureForwardedContacts | FeatureCallForwarding
 )
 
 // Has reports whether every feature of x is in f.

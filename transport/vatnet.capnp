@@ -48,6 +48,9 @@ enum Feature {
   # Call.sendResultsTo.thirdParty with kept results (ToAwait.results), and early returns.
   forwardedContacts @2;
   # ToContact and ToComplete with forwards: as who is handed them, and as the host that checks them.
+  callForwarding @3;
+  # Call.sendResultsTo.thirdParty with ToAwait.nonce, Return.awaitFromThirdParty and ThirdPartyAnswer; and
+  # Call.sendResultsTo.yourself with Return.takeFromOtherQuestion, which is of level 1, but not everywhere.
 }
 
 const abortIdle :Text = "idle";
@@ -94,14 +97,20 @@ struct Forward {
 }
 
 struct ToAwait {
-  # ThirdPartyToAwait: what the introducer tells the provider, in a Provide, or in a Call whose results
-  # go to a third party.
+  # ThirdPartyToAwait: whom to expect. What the introducer tells the provider, in a Provide, or in a Call whose
+  # results go to a third party; and what it tells the caller whose call it has passed on to a third party, in a Return.
+  # (rpc.capnp has ThirdPartyToContact in the Call; here the Call has this, for either kind of it.)
   recipient @0 :VatId;
-  # The vat that may accept; no other, whatever it knows.
+  # Provide, Call: the vat that may accept, or to whom the call is answered; no other, whatever it knows.
+  # Return: the vat that answers. A ThirdPartyAnswer counts from that vat, or from the introducer itself, which so
+  # takes the call back: the third party cannot reach the caller, or is lost.
   nonce @1 :Data;
-  # Provide: 16 bytes, equal to the ToContact's. Call: empty.
+  # Provide: 16 bytes, equal to the ToContact's. Return: 16 bytes, equal to those of the Call that was passed on.
+  # Call: the same, or empty, and then there are results.
   results @2 :List(KeptResult);
-  # Call: the capabilities of the results that the recipient may accept. Provide: empty.
+  # Call: the capabilities of the results that the recipient may accept. Else empty.
+  addresses @3 :List(Text);
+  # Call: where the recipient may be reached, as in ToContact. Else empty.
 }
 
 struct KeptResult {
@@ -112,9 +121,10 @@ struct KeptResult {
 }
 
 struct ToComplete {
-  # ThirdPartyCompletion: what the recipient tells the provider, in an Accept.
+  # ThirdPartyCompletion: what the recipient tells the provider, in an Accept; and what the vat that answers a call
+  # tells the caller, in a ThirdPartyAnswer. Whoever cannot reach the caller tells the introducer, which tells the caller.
   introducer @0 :VatId;
-  # Who made the introduction. Nonces are unique for each introducer only.
+  # Who made the introduction, or passed the call on. Nonces are unique for each introducer only.
   nonce @1 :Data;
   # As in the ToContact.
   recipient @2 :VatId;
@@ -130,4 +140,11 @@ interface Watched {
   # Returns when the capability has broken for good, and then always with an exception that says why:
   # its object has stopped. Until then the call waits, and costs nothing but its entry in the tables. That a
   # session on the way was lost makes the call fail as any other, so the caller learns of that too.
+}
+
+interface NoOp {
+  # Nobody has this interface. A caller whose calls are about to take a shorter way calls nothing the longer way, and when
+  # that is answered (unimplemented, as a rule) knows that all that went before has been delivered.
+
+  nothing @0 () -> ();
 }

@@ -291,6 +291,7 @@ const (
 	Feature_handoff           Feature = 0
 	Feature_keptResults       Feature = 1
 	Feature_forwardedContacts Feature = 2
+	Feature_callForwarding    Feature = 3
 )
 
 // String returns the enum's constant name.
@@ -302,6 +303,8 @@ func (c Feature) String() string {
 		return "keptResults"
 	case Feature_forwardedContacts:
 		return "forwardedContacts"
+	case Feature_callForwarding:
+		return "callForwarding"
 
 	default:
 		return ""
@@ -318,6 +321,8 @@ func FeatureFromString(c string) Feature {
 		return Feature_keptResults
 	case "forwardedContacts":
 		return Feature_forwardedContacts
+	case "callForwarding":
+		return Feature_callForwarding
 
 	default:
 		return 0
@@ -660,12 +665,12 @@ type ToAwait capnp.Struct
 const ToAwait_TypeID = 0xf8b48f8011240448
 
 func NewToAwait(s *capnp.Segment) (ToAwait, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return ToAwait(st), err
 }
 
 func NewRootToAwait(s *capnp.Segment) (ToAwait, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3})
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4})
 	return ToAwait(st), err
 }
 
@@ -761,13 +766,36 @@ func (s ToAwait) NewResults(n int32) (KeptResult_List, error) {
 	err = capnp.Struct(s).SetPtr(2, l.ToPtr())
 	return l, err
 }
+func (s ToAwait) Addresses() (capnp.TextList, error) {
+	p, err := capnp.Struct(s).Ptr(3)
+	return capnp.TextList(p.List()), err
+}
+
+func (s ToAwait) HasAddresses() bool {
+	return capnp.Struct(s).HasPtr(3)
+}
+
+func (s ToAwait) SetAddresses(v capnp.TextList) error {
+	return capnp.Struct(s).SetPtr(3, v.ToPtr())
+}
+
+// NewAddresses sets the addresses field to a newly
+// allocated capnp.TextList, preferring placement in s's segment.
+func (s ToAwait) NewAddresses(n int32) (capnp.TextList, error) {
+	l, err := capnp.NewTextList(capnp.Struct(s).Segment(), n)
+	if err != nil {
+		return capnp.TextList{}, err
+	}
+	err = capnp.Struct(s).SetPtr(3, l.ToPtr())
+	return l, err
+}
 
 // ToAwait_List is a list of ToAwait.
 type ToAwait_List = capnp.StructList[ToAwait]
 
 // NewToAwait creates a new list of ToAwait.
 func NewToAwait_List(s *capnp.Segment, sz int32) (ToAwait_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 3}, sz)
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 4}, sz)
 	return capnp.StructList[ToAwait](l), err
 }
 
@@ -1328,81 +1356,380 @@ func (f Watched_untilBroken_Results_Future) Struct() (Watched_untilBroken_Result
 	return Watched_untilBroken_Results(p.Struct()), err
 }
 
-const schema_d1b6a2c5f0e34a97 = "x\xda\xacUo\x88\x15\xd5\x1b~\x9fs\xe6\xce\xdc\x85" +
-	"{\xbdw~s\xe5\x07em\xd6\x06\xba\x95\xf9'\xc1" +
-	"\x04Y\xddu\xb7uki\xcf\xaeiF\x89\xb3w\xce" +
-	"\xb6\x97\x9d\x9d\xb9\xce\x9d\xab\x05\x89}\xc82J\xd2P" +
-	"*Q\xc2\xc0\x8a\x05)B\x84\x04\x03\x17L\x02)\x05" +
-	"\xad\xe8KX\xf4\x8f(\\\xe8\x83\x824q\xe6\xee\xfd" +
-	"\xb3w\xb7\xfa\xd2\xb73/\xcf9\xef\xfb>\xcf\xf3\xbe" +
-	"\xb3\xf4\"[\xab-K\x7f\x9b &\xd6'\xf4(y" +
-	"0\xbbu |\xf1(\x99\xf3A\xa4\x19D+\xae\xb0" +
-	"N\x90\x16\xbd\xb4={\xfe\xa3'\xc7\xde&3\x8d\xe8" +
-	"\x8d\xbe\xef\xaf\x9d{\xe7\xd4%J0\x83\xc8:\xc3&" +
-	"\xacs\xf1\xe9,\xdbI\x88\x92\x9f\x9c\xfd\xf0\xe5/\x0e" +
-	"\x9c!3\xcd\xeaX\x82\xb5\x90OX\x8b\xb9\x02\xde\xcd" +
-	"\x1f%D\xef\xad\xd4\xb6\x7f59u\x96\xcc4\x9f\x01" +
-	"\xec\xe6\x13V\x7f\x0c\xdc\xc0\x1f\xb2\xca\xea\x14\x9d\xbay" +
-	"`\xeb\xaf\xd9C\xe7\x1bj{\x8a\xf7\xa9\xda:z\xbc" +
-	"\x1bW'\xb6|\xdeT\x9bV\xb9?i\x89\xf8\xa5~" +
-	"\xfe\x13!\xba|\xf1X\xcf8N\\$\x91F\x03\xb8" +
-	"\x1b\x06#\xb2\xd6h\x87\xad\xee\xf8\xde:Mur\xcf" +
-	"\xe1=\xbb\xee:\xd3\xfee\x13:\xa1+\xc8Q\xed\xb4" +
-	"u<\xae\xe3\x98v\x1e\x84\xe8\x95\x0b\x9fn\xb2n\xed" +
-	"\xf9\x8e\xcc\xb46\xa3\x9d\xb7\xf4\xd3\xd61ug\xe8\x88" +
-	"\xce1\xf4\xbe\xce@\x14\xcd[\xf0\xcd\x85\xed'\x1e\xff" +
-	"Q=\xce\x9b9=\xaa\x1f\xb6\x8e\xeb\x86u\\o]" +
-	"\xf1\x99\xde\xaa\x9e\x7fw\xef\xed\xa9\x93\xc3\xfd\xbf\xcf%" +
-	"\xc1Uc\xd2\xfa\xc5P\xa7\x1f\x0cUx\xaf\xd6f>" +
-	"\xff\xda\xc9\xebM\xd8\x98\x08\x91\x9c\xb0\xb6$\xd5\xe9\xb1" +
-	"\xe4\x07\xb4*\xdaa\x87\x9e\x0c\x97\xe4u\xbb\xe8\x15W" +
-	"o\xb6\xc3\xfc\xa8t\x96\x94\xbd\xb0\xe0v\x06\xfe\x98\xf4" +
-	"\xda\x06\xec\xc0\x1e/Q\x15\x18\xe3z\xfc \xb3\xd3\x0e" +
-	"\x9c\x01@$\xb9F\xa4\x81\xc8\\|\x0b\x91h\xe3\x10" +
-	"K\x19L \x07\x15\xbco\x90H\xdc\xcb!V1\xf0" +
-	"\xd0G\xb6\xae\x02\x01YBT*<\xed\xd9a9 " +
-	"H\xa4\x89!M\xa8\x95\x85J:ig\xc2r U" +
-	"\xba\x14\x18\x91y[\xa7\xbam\xce\x1f&\x023\xcd\xd7" +
-	"\x89v\x8f\xda\x9e\xe3\x8f\x8cDc\xb2\x18\x0e\xcaR\x99" +
-	"\x0c7,E#~\xa0\x0a\x95p\xba|/\xb4\xf3!" +
-	"JM\x8fo\xb6\xc3\x8cjZ=\xae\xf1\x04Qm\x10" +
-	"Pu\x9di\x0e\x133[\x8c\xa8\xca\x0b\x19c\xd2[" +
-	"\x8b\x01\xd4+\xd5\xfe\x96@U\x8c\x1b\x96\x88jX\x16" +
-	"c7\xfa]\xfex\xd1\x95\xa1$\x95;[\xe3\xd1~" +
-	"\x82Hl\xe3\x10n\x03\x8f\x85\xe5D\xc2\xe1\x10E\x06" +
-	"\x93\xb1\\L\xc3\xb8\"\xd7\xe5\x10\xcf0\x98\x9c\xe7\xc0" +
-	"\x89\xccr\x1f\x91\x089\xc4~\x86\xa8\xe0\x85\x81\xef\x94" +
-	"\xf3\xc4e0\x9b\xfbV\xcf\xf7\xf2u\xd6\x03\x99/\x14" +
-	"\x0b\xd2#\x84s\xe84Me\x89\x880\x8f0\xc0\x81" +
-	"l}5\x10T\xb0\x89\xdbMv\xc87T]\x92\x8a" +
-	"\xa2\x8aM:\xeb6I\xe3\xcfh\xda'\xaa\xbfE\x1c" +
-	"\xe2\x01\x86\xdd\xd2Y\xber\xe5\xb2\x07\xab\x85\xb5\x16]" +
-	"\xbb\xe0!E\x0c\xa9Y96\xfa]\x1d\x15iU\x9e" +
-	";j,^j'\x12\x178\xc4\xd7\x0d,^Q\x84" +
-	"]\xe6\x10\xd7\x1aX\xfcM\xa5\xfe\x99C\xfc\xc1\x80i" +
-	"\x12\xa7\x94\x06\xd78\xc4M\x06S\xe39hD\xe6\x0d" +
-	"\x15\xbc\xce1\xa4\x81\xc1Lh9$\x88,`\x90h" +
-	"\x10\x1cC)\x15\xd6\x139\xe8DV\x0b\xfa\x88\x86\x92" +
-	"*\xde\xa6\xe2\x06rPs\xb7\x10\xab\x89\x86\x16\xa8\xf8" +
-	"\"0dF\xfd\xd2\\l\xdb\x8e\x13\xc8RI\x12J" +
-	"U\xb6U\xff\xf3f\x896n?\xdb\xa3\x94!\x1e8" +
-	"\x001\xa8u\xf1\xcf\xb2\xff\x07Bw\xf8#]\xb6\xeb" +
-	"\xd6\x12\xce\xd4\xc4\x1e\xf6;\x82p\x83\xe3\xaa\x91\x9d\xd6" +
-	"\x8dL\xb4g\x0a\x8e+\x9b\xb0\xbd\xd2\xe5\xae\x1fO\x1f" +
-	"X4\xb5\xef\xfe\xff\xffo\xdb\xc7\x93$4\x86u9" +
-	"T.\x0eF\x9b\x0b\x81\xec\x95\xaeK\xf0\x89D\xae\xa6" +
-	"\xf2.e\xf6\xe78\xc4\xde\x06\x95\xf7\xa8\xe0\x0b\x95\x09" +
-	"\xa8\xa9\xbcO\xa9\xbc\x97C\x1c\xac\xab|\xe0N\"\xf1" +
-	"*\x87xS\xa9\x8c\x8a\xca\x87\x94q\xf6s\x88#\x0c" +
-	"Q1\xf0C?\xef\xbb\x8a\x0b\x83\x18\x0c\xc5\x8fT\xeb" +
-	"J\xc6\xfc\xb4\x10C\x0b\xa1U\x16\xfd\xfch\xf5\xcb\xd8" +
-	"a\xcf\xc1k\xc6\xb3\xc7\xe5,\x13Wv\xc1\xc3\xd3K" +
-	"\xcb\x0d\xa9i\xa7\xb6O\x0f\xcb\xda\x86\xfe\xd6\xa8VV" +
-	"q\x88\xf5\x0c\x99\xa2\x1d\x8eVe2\xe6tH\xf3\xbc" +
-	"\xac\xcb\xec\xb4\x0b\xf1\xb4\xa4jy\xba\xd5`\xac\xe7\x10" +
-	"\x03\x0dy\xfaU\x9e^\x0e\xb1\xb1\x81G\xa1\xc6\xf7\x11" +
-	"\x0e1\xca\xfe\xc5H3\xcb\xd8\x1dT\xf6`\xddR\xb5" +
-	"\x7fZ\xc5R\x7f\x05\x00\x00\xff\xff\xb9\xbb/\x85"
+type NoOp capnp.Client
+
+// NoOp_TypeID is the unique identifier for the type NoOp.
+const NoOp_TypeID = 0xd28bd23d7b60111a
+
+func (c NoOp) Nothing(ctx context.Context, params func(NoOp_nothing_Params) error) (NoOp_nothing_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd28bd23d7b60111a,
+			MethodID:      0,
+			InterfaceName: "vatnet.capnp:NoOp",
+			MethodName:    "nothing",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(NoOp_nothing_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return NoOp_nothing_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c NoOp) WaitStreaming() error {
+	return capnp.Client(c).WaitStreaming()
+}
+
+// String returns a string that identifies this capability for debugging
+// purposes.  Its format should not be depended on: in particular, it
+// should not be used to compare clients.  Use IsSame to compare clients
+// for equality.
+func (c NoOp) String() string {
+	return "NoOp(" + capnp.Client(c).String() + ")"
+}
+
+// AddRef creates a new Client that refers to the same capability as c.
+// If c is nil or has resolved to null, then AddRef returns nil.
+func (c NoOp) AddRef() NoOp {
+	return NoOp(capnp.Client(c).AddRef())
+}
+
+// Release releases a capability reference.  If this is the last
+// reference to the capability, then the underlying resources associated
+// with the capability will be released.
+//
+// Release will panic if c has already been released, but not if c is
+// nil or resolved to null.
+func (c NoOp) Release() {
+	capnp.Client(c).Release()
+}
+
+// Resolve blocks until the capability is fully resolved or the Context
+// expires.
+func (c NoOp) Resolve(ctx context.Context) error {
+	return capnp.Client(c).Resolve(ctx)
+}
+
+func (c NoOp) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Client(c).EncodeAsPtr(seg)
+}
+
+func (NoOp) DecodeFromPtr(p capnp.Ptr) NoOp {
+	return NoOp(capnp.Client{}.DecodeFromPtr(p))
+}
+
+// IsValid reports whether c is a valid reference to a capability.
+// A reference is invalid if it is nil, has resolved to null, or has
+// been released.
+func (c NoOp) IsValid() bool {
+	return capnp.Client(c).IsValid()
+}
+
+// IsSame reports whether c and other refer to a capability created by the
+// same call to NewClient.  This can return false negatives if c or other
+// are not fully resolved: use Resolve if this is an issue.  If either
+// c or other are released, then IsSame panics.
+func (c NoOp) IsSame(other NoOp) bool {
+	return capnp.Client(c).IsSame(capnp.Client(other))
+}
+
+// Update the flowcontrol.FlowLimiter used to manage flow control for
+// this client. This affects all future calls, but not calls already
+// waiting to send. Passing nil sets the value to flowcontrol.NopLimiter,
+// which is also the default.
+func (c NoOp) SetFlowLimiter(lim fc.FlowLimiter) {
+	capnp.Client(c).SetFlowLimiter(lim)
+}
+
+// Get the current flowcontrol.FlowLimiter used to manage flow control
+// for this client.
+func (c NoOp) GetFlowLimiter() fc.FlowLimiter {
+	return capnp.Client(c).GetFlowLimiter()
+}
+
+// A NoOp_Server is a NoOp with a local implementation.
+type NoOp_Server interface {
+	Nothing(context.Context, NoOp_nothing) error
+}
+
+// NoOp_NewServer creates a new Server from an implementation of NoOp_Server.
+func NoOp_NewServer(s NoOp_Server) *server.Server {
+	c, _ := s.(server.Shutdowner)
+	return server.New(NoOp_Methods(nil, s), s, c)
+}
+
+// NoOp_ServerToClient creates a new Client from an implementation of NoOp_Server.
+// The caller is responsible for calling Release on the returned Client.
+func NoOp_ServerToClient(s NoOp_Server) NoOp {
+	return NoOp(capnp.NewClient(NoOp_NewServer(s)))
+}
+
+// NoOp_Methods appends Methods to a slice that invoke the methods on s.
+// This can be used to create a more complicated Server.
+func NoOp_Methods(methods []server.Method, s NoOp_Server) []server.Method {
+	if cap(methods) == 0 {
+		methods = make([]server.Method, 0, 1)
+	}
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd28bd23d7b60111a,
+			MethodID:      0,
+			InterfaceName: "vatnet.capnp:NoOp",
+			MethodName:    "nothing",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Nothing(ctx, NoOp_nothing{call})
+		},
+	})
+
+	return methods
+}
+
+// NoOp_nothing holds the state for a server call to NoOp.nothing.
+// See server.Call for documentation.
+type NoOp_nothing struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c NoOp_nothing) Args() NoOp_nothing_Params {
+	return NoOp_nothing_Params(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c NoOp_nothing) AllocResults() (NoOp_nothing_Results, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return NoOp_nothing_Results(r), err
+}
+
+// NoOp_List is a list of NoOp.
+type NoOp_List = capnp.CapList[NoOp]
+
+// NewNoOp_List creates a new list of NoOp.
+func NewNoOp_List(s *capnp.Segment, sz int32) (NoOp_List, error) {
+	l, err := capnp.NewPointerList(s, sz)
+	return capnp.CapList[NoOp](l), err
+}
+
+type NoOp_nothing_Params capnp.Struct
+
+// NoOp_nothing_Params_TypeID is the unique identifier for the type NoOp_nothing_Params.
+const NoOp_nothing_Params_TypeID = 0xd0f603a468279e61
+
+func NewNoOp_nothing_Params(s *capnp.Segment) (NoOp_nothing_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return NoOp_nothing_Params(st), err
+}
+
+func NewRootNoOp_nothing_Params(s *capnp.Segment) (NoOp_nothing_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return NoOp_nothing_Params(st), err
+}
+
+func ReadRootNoOp_nothing_Params(msg *capnp.Message) (NoOp_nothing_Params, error) {
+	root, err := msg.Root()
+	return NoOp_nothing_Params(root.Struct()), err
+}
+
+func (s NoOp_nothing_Params) String() string {
+	str, _ := text.Marshal(0xd0f603a468279e61, capnp.Struct(s))
+	return str
+}
+
+func (s NoOp_nothing_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (NoOp_nothing_Params) DecodeFromPtr(p capnp.Ptr) NoOp_nothing_Params {
+	return NoOp_nothing_Params(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s NoOp_nothing_Params) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s NoOp_nothing_Params) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s NoOp_nothing_Params) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s NoOp_nothing_Params) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// NoOp_nothing_Params_List is a list of NoOp_nothing_Params.
+type NoOp_nothing_Params_List = capnp.StructList[NoOp_nothing_Params]
+
+// NewNoOp_nothing_Params creates a new list of NoOp_nothing_Params.
+func NewNoOp_nothing_Params_List(s *capnp.Segment, sz int32) (NoOp_nothing_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[NoOp_nothing_Params](l), err
+}
+
+// NoOp_nothing_Params_Future is a wrapper for a NoOp_nothing_Params promised by a client call.
+type NoOp_nothing_Params_Future struct{ *capnp.Future }
+
+func (f NoOp_nothing_Params_Future) Struct() (NoOp_nothing_Params, error) {
+	p, err := f.Future.Ptr()
+	return NoOp_nothing_Params(p.Struct()), err
+}
+
+type NoOp_nothing_Results capnp.Struct
+
+// NoOp_nothing_Results_TypeID is the unique identifier for the type NoOp_nothing_Results.
+const NoOp_nothing_Results_TypeID = 0xdb17810cce50d2e7
+
+func NewNoOp_nothing_Results(s *capnp.Segment) (NoOp_nothing_Results, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return NoOp_nothing_Results(st), err
+}
+
+func NewRootNoOp_nothing_Results(s *capnp.Segment) (NoOp_nothing_Results, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return NoOp_nothing_Results(st), err
+}
+
+func ReadRootNoOp_nothing_Results(msg *capnp.Message) (NoOp_nothing_Results, error) {
+	root, err := msg.Root()
+	return NoOp_nothing_Results(root.Struct()), err
+}
+
+func (s NoOp_nothing_Results) String() string {
+	str, _ := text.Marshal(0xdb17810cce50d2e7, capnp.Struct(s))
+	return str
+}
+
+func (s NoOp_nothing_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (NoOp_nothing_Results) DecodeFromPtr(p capnp.Ptr) NoOp_nothing_Results {
+	return NoOp_nothing_Results(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s NoOp_nothing_Results) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s NoOp_nothing_Results) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s NoOp_nothing_Results) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s NoOp_nothing_Results) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// NoOp_nothing_Results_List is a list of NoOp_nothing_Results.
+type NoOp_nothing_Results_List = capnp.StructList[NoOp_nothing_Results]
+
+// NewNoOp_nothing_Results creates a new list of NoOp_nothing_Results.
+func NewNoOp_nothing_Results_List(s *capnp.Segment, sz int32) (NoOp_nothing_Results_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[NoOp_nothing_Results](l), err
+}
+
+// NoOp_nothing_Results_Future is a wrapper for a NoOp_nothing_Results promised by a client call.
+type NoOp_nothing_Results_Future struct{ *capnp.Future }
+
+func (f NoOp_nothing_Results_Future) Struct() (NoOp_nothing_Results, error) {
+	p, err := f.Future.Ptr()
+	return NoOp_nothing_Results(p.Struct()), err
+}
+
+const schema_d1b6a2c5f0e34a97 = "x\xda\xacU{l\x14\xd5\x1b\xfd\xce\xbd3\x9d\xed/" +
+	"]v\x87Y\xc2O\xa4\xd6j\x8dX\x05y\xd8\x04H" +
+	"H\xa1H\xa15\xc2\xde\xd6\x80\x18%Lw\xa7\xddM" +
+	"\xa73\xcb\xec\x94\xfa\"\x85\x04\x14\x83D \x10\x0d\xf1" +
+	"\x11\x8d\x8f\xd8\x84\xc4\x18B\"\x09&4Q\xfeA\x04" +
+	"\x02>\xc3\x1fh\xb0\x1a\xa3\x81D\x0d$\xc41w\xdf" +
+	"\xdd\x96\xc6?\xfco\xf6\xcbw\xef\xf9\xee9\xe7;;" +
+	"\xbf\x89/W\x16\x84\xc7j\x88\x89\xb8Z\x13\x84\x0eF" +
+	"7\xc5\xfd\x17\xde }\x06\x88\x14\x8dh\xd1F\xde\x06" +
+	"R\x82\x17\xb7DO}\xfcd\xff[\xa4\x87\x11\xbc\xda" +
+	"\xf9\xe3\xd5\xcf\xde9v\x8eT\xa6\x11\x19+\xf8\x88\xd1" +
+	"\xc1\xe5\xd7*>D\x08B\x9f\x9e\xfc\xe8\xa5/\xf7\x9f" +
+	" =\xcc\xca\xbd\x04\xe3=>b\x1c\xc95~\xc8\xfb" +
+	"\x08\xc1\x07-\xca\x96\xafG\xaf\x9d$=\xcc\xc75^" +
+	"\xe2#\xc6\x95\\\xe3e\xbe\xda\x08\xcbA\x82c7\xf7" +
+	"o\xfa5z\xe8T\xc5l\x7f\xf2N9[k\xbbs" +
+	"\xe3\xf2\xc8\xc63U\xb3)\xf9\xf3\xa3\xc6/\xb9\x9b\xae" +
+	"\xf01Bp\xe1\xec\xdb\xed\x038r\x96D\x18\x15\xcd" +
+	"\xab\xa01\"\xe3\xa2r\xd8\xb8\x94;\xf7\xad\"_b" +
+	"\xbeyo\xea]\xfe\xd7Y\xd2\xa7\x171[\xd4\xffI" +
+	"\xccY\xfa\xe6\xe7\x96\x9d\xdfs~\xc2\xe8\xf5\xea\x01\xe3" +
+	"\x1eU^\xd1\xa8\xae6:\xe4Wp\xff\xe1]\xdb\xee" +
+	">\xd1\xfcU\x15\xa8Z#\xdb\x16\xa8\xc7\x8d%j\xfe" +
+	"\xeaS \x04c\xe7\xe3g\xeav\xcc\xfc\xbe\x02t\xae" +
+	"6]\x82\xee9\xfd\xf9z\xe3\xf6\xf6\x1fH\x0f+\xe3" +
+	"@gh\xc7\x8dzM#\xea\xfe\xbf\xc6\xd1\xdd\xa41" +
+	"\x10\x05\xd3f\x7fwz\xcb\x91\xc7\x7f\x92\xb0\xbcZ\xb4" +
+	"\xdb\xb4\xc3F\xa3\xa6\x19\x8dZ\xc3\xa2UZ\x83\x04~" +
+	"\x7f\xf7\x1duG{\x1e\xfd}2\x8d\x9f\x0a\x8d\x1aV" +
+	"H~\x99!\xc9\xcc\x1a\xa5I\xdf\xfe\xca\xd1\xeb\x93q" +
+	"\xfeEh\xc4\xb8\x98\xeb=\x17\x1a\xa3\xc5\xc1V\xd3w" +
+	",\x7f^\xa2\xc6\xcc8\x99\xa5\x1bL?\x91\xb2\x92\xf3" +
+	"\x06\x1d?m\xb7yn\xbf\xe54\xc5M\xcf\x1c\xc8R" +
+	"\xb11\xd7\xd7\xeez\x91!\xd3K\xc6\x01\x11\xe2\x0a\x91" +
+	"\x02\"\xfd\xbeYD\xa2\x89C\xccg\xd0\x81\x18dq" +
+	"n\x17\x91x\x80C,f\xe0\xbe\x8bhYf\x02\xa2" +
+	"\x84 \x9b\xeesL\x7f\xd0#X\x08\x13C\x98P\x1a" +
+	"\x0by8\xcb\x8c\xf8\x83\x9e%\xe1\xa2`\x12\xaaM\x9e" +
+	"\xd6\x1b{\x88\xc0\xf4\xfa\x03D\xe0z\xfd\xb3D\xc3)" +
+	"\xd3I\xba\xbd\xbdA\xbf\x95\xf1\xbb\xac\xec i\xb6\x9f" +
+	"\x0dz]O\xcek!\xb9\xd2u|3\xe1#\x1b$" +
+	"L\xdbnw\xbd!j5\xbdd\xda\xe9\xab\x02\xdd`" +
+	"\xfa\x11I\x86\x04U\xb8JT\xda@\x14\xed\xae\xeb=" +
+	"\xc4\xf4Z-(\xf2EZ\xbf\xe5,G\x1c\xe5\x17(" +
+	"\xb7$VNg\xfbY\xa2R/\xcb\xf5>\xe6\xaet" +
+	"\x072\xb6\xe5[\x94{p\x89_\xf3\x09\"\xb1\x99C" +
+	"\xd8\x15\xfc\xa6\x17\x12\x89$\x87\xc80\xe8\x8c\xc5r\xf4" +
+	"\x0cH\xd2m\x0e\xf14\x83\xcey\x0c\x9cH\x1f\xec$" +
+	"\x12>\x87\xd8\xc7\x10\xa4\x1d\xdfs\x93\x83\x09\xe2\x967" +
+	"Q\x93\x06\xc7u\x12e5<+\x91\xce\xa4-\x87\xe0" +
+	"O\xa2_\x81\xdb,\x11a\x1a!\xce\x81h9\x93\x08" +
+	"\xb2X\xc5\xedz\xd3\xe7\x1dE\xf7\xd4\x05A\xde>m" +
+	"e\xfb\x84\xf1wP\xf0\x8f|\xdf\x1c\x0e\xf1\x10\xc3\xb0" +
+	"\x95\\\xd8\xd2\xb2`Iq\xb0\x86\x8cm\xa6\x1d\xd4\x11" +
+	"C]\x05\x06\xcfa\xacu\xd7e\xe69\xae\x9fJ;" +
+	"}E\x13S\xd5\x1ck\xddu\xc8\x94\x05.F\x0a\x8a" +
+	"k\xae\xebm\xc4tU\x1b.\xdc3^Z\x14\xe5j" +
+	"\xcd{J^tgI\xads\xcdD\xe24\x87\xf8\xa6" +
+	"B\xad\x8bR\x98\x0b\x1c\xe2j\x85Z\xbf\xc9'\xfe\xcc" +
+	"!\xfe`@A\xackR\xeb\xab\x1c\xe2&\x83\xae\xf0" +
+	"\x18\x14\"\xfd\x86,^\xe7\xe8V\xc0\xa0\xabJ\x0c*" +
+	"\x91\x01t\x11u\x81\xa3\xbbN\x96k\xd4\x18j\x88\x8c" +
+	"Zt\x12u\x87d\xbdI\xd65\xc4\x90\x8b>,%" +
+	"\xea\x9e-\xebs\xc0\x10I\xb9\xd9\xc9T5\x93I\xcf" +
+	"\xcaf-B\xb6\xa8\xaa\xe4y\xda\x04s\x0c\x98\xcf\xc8" +
+	"-2\x89{I\x80\x18d\\Mm\xaf\xff\xc0P\xad" +
+	"n\xefJ\xd3\xb6K\x80Sh\x9f\xdf3d\xabt3" +
+	"{\xdcV\xcf\xefH\xda2V\x0a\x1e\"\x1d\xcd\x91t" +
+	"\xd2\xb6\xaaz\xd7X6\xb7\xdd\x9cQ\xc0\x82k{\x1f" +
+	"\x9c9}\xf3'\xa3$\x14\x86\x151\xe4\x0fv\x05\x1b" +
+	"\xd2\x9e\xb5\xc6\xb2m\x82K$b%'l\x93\x8b\xf7" +
+	"<\x87\xd8]\xe1\x84]\xb2\xb83\xbf\x8d%'\xec\x95" +
+	"N\xd8\xcd!\x0e\x96\x9d\xb0\xff.\"\xf12\x87xM" +
+	":\x01y'\x1c\x92\xe6\xda\xc7!^g\x082\x9e\xeb" +
+	"\xbb\x09\xd7\x96|i\xc4\xa0I\x0e-\x19\xa9V\x8e\xc3" +
+	"Zb\xa8%4X\x197\x91*\xfe\xd2\xb6\x9a\x93p" +
+	"\x1fq\xcc\x01k\xc2B\xe5s\xe9\x91B\xa2\xda>U" +
+	"\xe5~saq\x97W\xbco\x99|\xcab\x0e\xf10" +
+	"C$c\xfa\xa9\xa2\x94\xda\xa4.\xaa\xde\xa9\x15\x91!" +
+	"3\xedW\xe5_\xd7\xbf\xce?\x19%)\x0e\xb1\xb3\"" +
+	"\xffv\xc8\xe3\xdb\x0b\x9cM\xe9\xc0\xf1\xb3\x0d{\xf9\xa0" +
+	".{\xb1\xf4g\\\x08\xb7[\xef\xca?\x01\x00\x00\xff" +
+	"\xff\xc5}\x89\xb5"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
@@ -1415,7 +1742,10 @@ func RegisterSchema(reg *schemas.Registry) {
 			0xc79510eb5e91fcb6,
 			0xce59aae1f96e463f,
 			0xd0ad016d46a1d0d4,
+			0xd0f603a468279e61,
+			0xd28bd23d7b60111a,
 			0xd62abd237d859a2b,
+			0xdb17810cce50d2e7,
 			0xe2461b1356c6cc8b,
 			0xe658ad71ccda1c0e,
 			0xee4d62b40c1e88a6,

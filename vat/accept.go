@@ -15,7 +15,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 	if err != nil {
 		return err
 	}
-	recipient, n, _, err := readAwait(p.Recipient())
+	recipient, n, _, _, err := readAwait(p.Recipient())
 	if err != nil {
 		return err
 	}
@@ -111,30 +111,34 @@ func (s *session) provisionFinished(a *answer) {
 // settleIfRunning cancels the answer of a Provide or Accept; too late is harmless.
 func (a *answerRef) settleIfRunning() { a.settle(result{err: errCanceled}) }
 
-// readAwait reads a ToAwait: who may accept, and the nonce of a Provide or the kept results of a Call.
-func readAwait(ptr capnp.Ptr, err error) (to transport.VatID, n *nonce, kept []keptResult, _ error) {
+// readAwait reads a ToAwait: who may accept or is answered, or who answers; the nonce, the kept results of a Call and the
+// addresses of its recipient, where there are any.
+func readAwait(ptr capnp.Ptr, err error) (to transport.VatID, n *nonce, kept []keptResult, addrs []string, _ error) {
 	if err != nil {
-		return "", nil, nil, fault("unreadable recipient: %v", err)
+		return "", nil, nil, nil, fault("unreadable recipient: %v", err)
 	}
 	await := transport.ToAwait(ptr.Struct())
 	id, err := await.Recipient()
 	if err != nil {
-		return "", nil, nil, fault("unreadable ToAwait: %v", err)
+		return "", nil, nil, nil, fault("unreadable ToAwait: %v", err)
 	}
 	if to, err = transport.DecodeVatID(id); err != nil {
-		return "", nil, nil, fault("ToAwait: %v", err)
+		return "", nil, nil, nil, fault("ToAwait: %v", err)
 	}
 	b, err := await.Nonce()
 	if err != nil {
-		return "", nil, nil, fault("unreadable ToAwait: %v", err)
+		return "", nil, nil, nil, fault("unreadable ToAwait: %v", err)
 	}
 	if len(b) > 0 {
 		x, err := toNonce(b)
 		if err != nil {
-			return "", nil, nil, err
+			return "", nil, nil, nil, err
 		}
 		n = &x
 	}
+	if addrs, err = readAddresses(await.Addresses()); err != nil {
+		return "", nil, nil, nil, err
+	}
 	kept, err = readKept(await)
-	return to, n, kept, err
+	return to, n, kept, addrs, err
 }

@@ -26,6 +26,7 @@ type answer struct {
 
 	yourself bool         // its results are for a question of ours, not for the peer
 	taker    *questionRef // that question, once known
+	away     *forwarding  // its results went to somebody else
 	provide  bool
 	provides *provisionRef // of a Provide, unless it was over before it came: the recipient had let go
 	accepts  *provisionRef
@@ -35,6 +36,9 @@ type answer struct {
 func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
 	if s.answers.has(id) {
 		return nil, fault("question %d is asked already", id)
+	}
+	if isAnnounced(id) && s.has(transport.FeatureCallForwarding) {
+		return nil, fault("question %d: an id of [2^30, 2^31) is the callee's to choose", id)
 	}
 	if n := s.vat.limits.Answers; s.answers.len() >= n {
 		return nil, s.faultLimit("Answers", n)
@@ -80,6 +84,7 @@ func (s *session) onCall(c rpc.Call) error {
 	}
 	in.ctx.Context = s.vat.ctx
 	ref.ctx = &in.ctx
+	ref.mayAwait = c.AllowThirdPartyTailCall() && s.has(transport.FeatureCallForwarding) && !in.entry.yourself
 	x := &in.call
 	x.vat, x.ctx, x.ret = s.vat, &in.ctx, ref
 	x.method = capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()}
@@ -94,7 +99,7 @@ func (s *session) onCall(c rpc.Call) error {
 		return nil
 	}
 	if c.SendResultsTo().Which() == rpc.Call_sendResultsTo_Which_thirdParty {
-		if err := s.keepFor(c, ref); err != nil {
+		if err := s.sendElsewhere(c, x, ref); err != nil {
 			return err
 		}
 	}
@@ -275,6 +280,9 @@ func (s *session) settleParts(a *answer, res result, pins []pin) {
 	for _, k := range a.ref.kept {
 		s.emit(do(func() { k.offer(res, pins) }))
 	}
+	if a.away != nil {
+		s.answerInstead(a.away, a.share())
+	}
 }
 
 // copyResult starts the Return of res: a payload with its content, and the result as it is there.
@@ -353,7 +361,7 @@ func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
 // send a Finish message; its answer table entry has already been cleaned up". One that comes all the same, or a call
 // that the peer had pipelined on the answer meanwhile, finds no entry, and that is no fault (see noAnswer).
 func (s *session) finishPlain(id uint32, r rpc.Return) {
-	if !s.has(transport.FeatureHandoff) {
+	if !s.has(transport.FeatureHandoff) || isAnnounced(id) { // the peer may not have claimed that yet
 		return
 	}
 	r.SetNoFinishNeeded(true)
@@ -410,6 +418,7 @@ func (s *session) onFinish(f rpc.Finish) error {
 	if !a.returned {
 		s.cancelAnswer(id)
 	}
+	s.adoptedFinished(a)
 	s.maybeForgetAnswer(id)
 	return nil
 }
@@ -421,12 +430,20 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	}
 	pins := a.pipe.pins
 	res := a.pipe.res
-	if res == nil {
+	switch {
+	case res != nil:
+	case a.away != nil:
+		s.leftAway(a)
+	default:
 		a.ref.left, a.ref.feeds = &a.pipe, a.feeds
 		s.left[a.ref] = true
 	}
 	s.resultBytes -= a.size
 	s.answers.remove(id)
+	if isAnnounced(id) {
+		s.announced.giveBack(id - firstAnnounced)
+		s.forgetAdopted(a.ref)
+	}
 	s.freeLater(pins...)
 	if res != nil {
 		s.freeResult(*res)

@@ -54,6 +54,9 @@ func (s *session) leftLessPipelined(ref *answerRef) {
 
 // awaited says whether a third party still waits for the results.
 func (a *answerRef) awaited() (yes bool) {
+	if a.adoption != nil {
+		return a.adoption.awaited()
+	}
 	for _, k := range a.kept {
 		if k.provision != nil {
 			k.provision.visit(func(p *provision) []outcome { yes = yes || p.awaited(); return nil })
@@ -70,6 +73,9 @@ func (a *answerRef) unawaited() { a.s.tell(&lessPipelined{a}) }
 func (s *session) endLeft(why error) {
 	for ref := range s.left {
 		ref.rejectLeft(why)
+		if a := ref.adoption; a != nil {
+			a.leave()
+		}
 		if !ref.awaited() {
 			ref.stop()
 			ref.flight.end()

@@ -13,6 +13,9 @@ type answerRef struct {
 	// waitsOn is the answer in whose queue the call is; for turns of s.
 	waitsOn *answerRef
 
+	mayAwait bool         // the peer may be told that a third party answers
+	adoption *adoptedCall // its call is answered to a third party, or this is that answer
+
 	flight     flight
 	caller     callerWatch
 	settlement settledAnswer

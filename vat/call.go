@@ -33,6 +33,9 @@ type call struct {
 	// early is set where the caller was given promises for the results already (see earlyReturn).
 	early *earlyReturn
 
+	// tail says that this is a tail call: its results may go past us.
+	tail bool
+
 	release func()
 	from    *flow // where it is counted, with that size, until the parameters are released
 	size    int64

@@ -99,7 +99,10 @@
 // Close cuts what is in flight; [Vat.Shutdown] has it answered first. Both wait for every goroutine of the vat's, and not
 // for methods of objects.
 //
-// # What a vat does not do yet
+// # Tail calls
 //
-// It forwards no calls to third parties (it proxies).
+// A method may end in a call of another capability ([TailCall]). Where that is in another vat, its results go from there
+// to the caller directly, if all three vats can do that; a caller who cannot be reached gets them by way of the vat
+// in between. A call whose answer does not show up within Limits.Awaited fails with disconnected, and the text says
+// who forwarded it to whom.
 package vat

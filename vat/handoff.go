@@ -86,15 +86,20 @@ func (in *introduction) post() {
 // newIntroduction names the peer as host. Its addresses are left out where the directory knows them: then the
 // recipient's own does too.
 func (s *session) newIntroduction(recipient *session) *introduction {
-	in := &introduction{
+	return &introduction{
 		Introduced: transport.Introduced{Host: s.peer, Introducer: s.vat.ID(), Nonce: s.vat.newNonce(), Recipient: recipient.peer},
 		mayForward: s.has(transport.FeatureForwardedContacts),
 		recipient:  recipient,
+		addresses:  s.vat.addressesFor(s.peer),
 	}
-	if d := s.vat.directory; d == nil || len(d.Addresses(s.peer)) == 0 {
-		in.addresses = s.vat.addressesOf(s.peer)
+}
+
+// addressesFor are the addresses of peer that another vat is to be told.
+func (v *Vat) addressesFor(peer transport.VatID) []string {
+	if d := v.directory; d != nil && len(d.Addresses(peer)) > 0 {
+		return nil
 	}
-	return in
+	return v.addressesOf(peer)
 }
 
 type (
@@ -196,7 +201,7 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 	if err := s.readForwards(c, to); err != nil {
 		return nil, err
 	}
-	if c.addresses, err = readAddresses(to); err != nil {
+	if c.addresses, err = readAddresses(to.Addresses()); err != nil {
 		return nil, err
 	}
 	client, err := s.importCap(t.VineId(), false)
@@ -214,16 +219,15 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 
 const maxAddresses = 16
 
-func readAddresses(to transport.ToContact) ([]string, error) {
-	list, err := to.Addresses()
+func readAddresses(list capnp.TextList, err error) ([]string, error) {
 	if err != nil || list.Len() > maxAddresses {
-		return nil, fault("ToContact with %d addresses (at most %d): %v", list.Len(), maxAddresses, err)
+		return nil, fault("%d addresses (at most %d): %v", list.Len(), maxAddresses, err)
 	}
 	var addrs []string
 	for i := range list.Len() {
 		a, err := list.At(i)
 		if err != nil || len(a) > 256 {
-			return nil, fault("ToContact with an unreadable address")
+			return nil, fault("unreadable address")
 		}
 		addrs = append(addrs, a)
 	}

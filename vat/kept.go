@@ -46,15 +46,24 @@ func readKept(await transport.ToAwait) ([]keptResult, error) {
 	return kept, nil
 }
 
-// keepFor registers the results of a call that go to a third party, and returns it.
-func (s *session) keepFor(c rpc.Call, ref *answerRef) error {
-	recipient, _, kept, err := readAwait(c.SendResultsTo().ThirdParty())
-	if err != nil {
+// sendElsewhere returns a call whose results go to a third party, which either accepts them one by one or is sent them
+// in a ThirdPartyAnswer.
+func (s *session) sendElsewhere(c rpc.Call, x *call, ref *answerRef) error {
+	recipient, n, kept, addrs, err := readAwait(c.SendResultsTo().ThirdParty())
+	switch {
+	case err != nil:
 		return err
+	case n != nil && len(kept) == 0:
+		x.ret = s.adopt(ref, recipient, *n, addrs)
+		return nil
+	case n != nil || len(kept) == 0:
+		return fault("Call with results for a third party: want a nonce, or results that it may accept")
 	}
-	if len(kept) == 0 {
-		return fault("Call with results for a third party, but none named that it may accept")
-	}
+	return s.keepFor(ref, recipient, kept)
+}
+
+// keepFor registers the results of a call that the recipient may accept, and returns it.
+func (s *session) keepFor(ref *answerRef, recipient transport.VatID, kept []keptResult) error {
 	ref.kept = kept
 	for i := range kept {
 		k := &ref.kept[i]

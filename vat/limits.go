@@ -34,7 +34,7 @@ type Limits struct {
 	// In the vat, at a time.
 	Sessions   int // beyond: refused. 16,384
 	Provisions int // of one introducer, kept results included; beyond: overloaded. 16,384
-	Parked     int // Accepts of one recipient that wait for a provision nobody has named; beyond: overloaded. 1,024
+	Parked     int // Accepts, and ThirdPartyAnswers, of one vat that nobody has named yet; beyond: overloaded. 1,024
 	TwoParty   int // peers connected through ServeTwoParty, over all listeners; beyond: refused. 1,024
 
 	// Times.
@@ -42,6 +42,7 @@ type Limits struct {
 	Handoff time.Duration // that an Accept waits for its provision, or with Dial, for its Return; 30 s
 	Kept    time.Duration // that the results of a call wait for the vat that they are kept for; 1 min
 	Probe   time.Duration // in which a peer that is said to be dead has to give a sign of life; 2 s
+	Awaited time.Duration // that a call waits for the third party that it was forwarded to, to show up; 30 s
 	Idle    time.Duration // that a session of which neither side holds anything is kept; 5 min
 }
 
@@ -68,6 +69,7 @@ func DefaultLimits() Limits {
 		Handoff:      30 * time.Second,
 		Kept:         time.Minute,
 		Probe:        2 * time.Second,
+		Awaited:      30 * time.Second,
 		Idle:         5 * time.Minute,
 	}
 }

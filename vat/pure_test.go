@@ -168,6 +168,18 @@ func acceptFrame(id uint32, introducer transport.VatID, nonce []byte) rpc.Messag
 	})
 }
 
+// answeredFrame is a ThirdPartyAnswer for a call that nobody has made.
+func answeredFrame(id uint32) rpc.Message {
+	return frameOf(func(m rpc.Message) {
+		a := must(m.NewThirdPartyAnswer())
+		a.SetAnswerId(id)
+		done := must(transport.NewToComplete(a.Segment()))
+		check(transport.VatID("plain:third").Encode(must(done.NewIntroducer())))
+		check(done.SetNonce(make([]byte, 16)))
+		check(a.SetCompletion(done.ToPtr()))
+	})
+}
+
 func returnFrame(id uint32) rpc.Message {
 	m, r := msgReturn(id)
 	r.SetCanceled()
@@ -226,8 +238,9 @@ func TestMessagesInMessagesOut(t *testing.T) {
 		{name: "accept that waits, and is let go", in: []rpc.Message{acceptFrame(0, "plain:third", nonce16), msgFinish(0)},
 			want: []string{"return 0 canceled"}},
 		{name: "level 4", in: []rpc.Message{frameOf(func(m rpc.Message) { must(m.NewJoin()) })}, want: []string{"unimplemented join"}},
-		{name: "a call forwarded", in: []rpc.Message{frameOf(func(m rpc.Message) { must(m.NewThirdPartyAnswer()) })},
-			want: []string{"unimplemented thirdPartyAnswer"}},
+		{name: "answered under an id of the caller's", in: []rpc.Message{answeredFrame(7)}, fault: "not in [2^30, 2^31)"},
+		{name: "answered twice", in: []rpc.Message{answeredFrame(1 << 30), answeredFrame(1 << 30)}, fault: "in use"},
+		{name: "asked under an id of the callee's", in: []rpc.Message{bootstrapFrame(1<<31 - 1)}, fault: "the callee's to choose"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, w := plainSession(t, !test.none)

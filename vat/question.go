@@ -6,6 +6,7 @@ import (
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
+	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
@@ -33,7 +34,10 @@ type question struct {
 	kept      bool // its results went to a third party
 	noFinish  bool // the peer needs no Finish
 	taking    bool // a Return said whose results it is to take, and they are not here
-	inFlight  int  // pipelined on it, and not returned
+	awaits    *awaited
+	unclaimed bool    // of a ThirdPartyAnswer: nobody is known yet who waits for it
+	answered  []*noOp // whose calls go when inFlight is zero
+	inFlight  int     // pipelined on it, and not returned
 	on        *questionRef
 	params    []uint32 // exports that went out in its parameters
 	pipelined [][]capnp.PipelineOp
@@ -75,6 +79,14 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 		s.reject(c, err)
 		return
 	}
+	var away *forwarding
+	if !unsure {
+		away = s.forwardingOf(c)
+	}
+	if away != nil {
+		away.direct(call)
+		c.ret = away
+	}
 	k := c.question
 	if c.question = nil; k == nil {
 		k = new(asked)
@@ -90,7 +102,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	call.SetQuestionId(s.ask(q, entry))
 	payload := must(call.Params())
 	params := s.writeCaps(payload, s.vat.pinTable(m.Message()))
-	entry.params, entry.kept = params, keep
+	entry.params, entry.kept = params, keep || away != nil
 	if on != nil {
 		s.questions.visit(on.id, func(x *question) { x.sentPipelined(target.path) })
 	}
@@ -112,6 +124,7 @@ func (s *session) watchCaller(ctx context.Context, q *questionRef) {
 		ctx = c.Context
 	}
 	if ctx.Done() != nil {
+		q.ctx = ctx
 		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q, callerError(ctx)}) })
 	}
 }
@@ -157,6 +170,7 @@ func (s *session) buildCall(target wireTarget, c *call, asIs bool) (rpc.Message,
 	target.encode(must(call.NewTarget()))
 	call.SetInterfaceId(c.method.InterfaceID)
 	call.SetMethodId(c.method.MethodID)
+	call.SetAllowThirdPartyTailCall(s.has(transport.FeatureCallForwarding))
 	if err == nil {
 		err = s.tooLarge(m.Message(), "parameters")
 	}
@@ -236,7 +250,14 @@ func (s *session) questionDropped(q *questionRef) {
 	if q.gone != nil || !q.asked {
 		return
 	}
-	s.questions.visit(q.id, func(x *question) { x.dropped = true })
+	var nobodys result
+	s.questions.visit(q.id, func(x *question) {
+		x.dropped = true
+		if x.unclaimed && x.returned {
+			nobodys = x.res
+		}
+	})
+	s.emit(do(func() { s.vat.later(nobodys.free) }))
 	s.maybeFinish(q.id)
 }
 
@@ -257,7 +278,7 @@ func (s *session) questionCanceled(q *questionRef, err error) {
 // giveUp finishes a question before its Return. Who waits for it is told once, by givenUp.
 func (x *question) giveUp() (was question) {
 	was = *x
-	x.finished, x.to, x.on = true, nil, nil
+	x.finished, x.to, x.on, x.awaits = true, nil, nil, nil
 	return was
 }
 
@@ -274,6 +295,10 @@ func (s *session) givenUp(x question, err error) {
 	if x.on != nil {
 		s.pipelinedReturned(x.on)
 	}
+	if x.awaits != nil { // its Return has come
+		s.letGoOfAwaited(x.awaits)
+		check(s.returned(x.ref.id, result{err: err}, false))
+	}
 }
 
 // maybeFinish sends the Finish if it is due, and forgets the question if all is done.
@@ -284,11 +309,12 @@ func (s *session) maybeFinish(id uint32) {
 	}
 	switch {
 	case x.finished || x.inFlight > 0:
-	case x.returned && x.noFinish && x.res.plain:
+	case x.returned && x.noFinish && x.res.plain && !x.unclaimed:
 		x.finished = true // for the peer it is over, whoever holds it still
 	case !x.dropped:
 	case !x.returned:
 		s.givenUp(x.giveUp(), errCanceled)
+		return
 	default:
 		x.finished = true
 		if !x.noFinish {
@@ -310,6 +336,8 @@ func (s *session) forget(id uint32, q *questionRef) {
 		q.gone = errNull // for what is pipelined on it, which may come yet
 	}
 	s.questions.remove(id)
-	s.questions.ids.giveBack(id)
+	if !isAnnounced(id) {
+		s.questions.ids.giveBack(id)
+	}
 	s.freeLater(pins...)
 }

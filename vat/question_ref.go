@@ -1,6 +1,7 @@
 package vat
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 
@@ -16,7 +17,8 @@ type questionRef struct {
 	gone  error  // why it never will be, or is no more; for turns of s
 	holds atomic.Int32
 
-	unwatch func() bool // stops watching the caller's context; for turns of s
+	unwatch func() bool     // stops watching the caller's context; for turns of s
+	ctx     context.Context // that one
 
 	// gate is before the result as a whole, where that is a capability: of a Bootstrap or an Accept.
 	gate gate

@@ -48,6 +48,8 @@ func (s *session) onReturn(r rpc.Return) error {
 		}, r.Exception)
 	case rpc.Return_Which_takeFromOtherQuestion:
 		return s.takeFrom(id, q, r.TakeFromOtherQuestion())
+	case rpc.Return_Which_awaitFromThirdParty:
+		return s.onAwait(id, q, r)
 	case rpc.Return_Which_canceled:
 		return s.returned(id, result{err: errCanceled}, false)
 	case rpc.Return_Which_resultsSentElsewhere:
@@ -95,6 +97,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 // hand gives a result to whoever asked.
 func (s *session) hand(x *question, res result) {
 	switch {
+	case x.unclaimed: // kept in x.res
 	case x.to != nil:
 		x.ref.to, x.ref.res = x.to, res
 		s.emit((*handResult)(x.ref))
@@ -140,7 +143,15 @@ func (s *session) settleReference(ref *questionRef, at *reference, res result, p
 
 // pipelinedReturned notes that one that was pipelined on q is over.
 func (s *session) pipelinedReturned(q *questionRef) {
-	if q.gone == nil && s.questions.visit(q.id, func(x *question) { x.inFlight-- }) {
+	var answered []*noOp
+	if q.gone == nil && s.questions.visit(q.id, func(x *question) {
+		if x.inFlight--; x.inFlight == 0 {
+			answered, x.answered = x.answered, nil
+		}
+	}) {
+		for _, n := range answered {
+			s.emit(do(n.pass))
+		}
 		s.maybeFinish(q.id)
 	}
 }

@@ -60,6 +60,7 @@ type session struct {
 	embargoed int                  // bytes of calls held back
 	// resultBytes are of results that are kept until the peer finishes their calls.
 	resultBytes int
+	announced   idAllocator      // of ids that the callee chooses, from firstAnnounced on
 	feeds       int              // of all answers
 	spared      bool             // the peer was spared a Finish: see finishPlain
 	circular    map[uint32]error // imports that lead to themselves
@@ -158,6 +159,24 @@ func (s *session) handle(m any) error {
 		s.answerLessPipelined(m)
 	case *settledAnswer:
 		return s.answerSettled(m)
+	case *answerAway:
+		s.answerAway(m)
+	case *answerBack:
+		s.answerBack(m)
+	case *askAnnounce:
+		s.announceAdopted(m)
+	case *nobodyWaits:
+		s.emit(do(m.ref.letGoOfLeft))
+	case *adopted:
+		s.adopted(m)
+	case *adoptedResult:
+		return s.adoptedResult(m)
+	case *claimed:
+		s.claimed(m)
+	case *cancelAwait:
+		s.cancelAwait(m)
+	case *whenAnswered:
+		s.whenAnswered(m)
 	case *resolved:
 		s.exportResolved(m)
 	case *dropQuestion:
@@ -206,12 +225,16 @@ func (s *session) onFrame(msg *capnp.Message) error {
 		return decoded(s.onProvide, m.Provide)
 	case rpc.Message_Which_accept:
 		return decoded(s.onAccept, m.Accept)
+	case rpc.Message_Which_thirdPartyAnswer:
+		if s.has(transport.FeatureCallForwarding) {
+			return decoded(s.onThirdPartyAnswer, m.ThirdPartyAnswer)
+		}
 	case rpc.Message_Which_abort:
 		return decoded(s.onAbort, m.Abort)
 	case rpc.Message_Which_unimplemented:
 		return decoded(s.onUnimplemented, m.Unimplemented)
 	}
-	// thirdPartyAnswer and join: of a level that this vat does not have, so it says so.
+	// join: of a level that this vat does not have, so it says so.
 	return s.sendBack(m)
 }
 
@@ -262,8 +285,8 @@ func (s *session) onUnimplemented(m rpc.Message) error {
 		return decoded(func(p rpc.Provide) error { return unknown(p.QuestionId()) }, m.Provide)
 	case rpc.Message_Which_resolve:
 		return decoded(s.resolveUnimplemented, m.Resolve)
-	case rpc.Message_Which_disembargo, rpc.Message_Which_return:
-		return fault("the peer does not implement %v, without which order cannot be kept", m.Which())
+	case rpc.Message_Which_disembargo, rpc.Message_Which_return, rpc.Message_Which_thirdPartyAnswer:
+		return fault("the peer does not implement %v, on which the vats had agreed, or without which order cannot be kept", m.Which())
 	}
 	return nil
 }

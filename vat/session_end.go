@@ -70,6 +70,22 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.q.drop()
 	case *earlyAnswer:
 		s.vat.later(m.res.free)
+	case *answerAway:
+		m.q.drop()
+	case *answerBack:
+		m.q.drop()
+	case *askAnnounce:
+		m.a.refused(m.attempt)
+	case *nobodyWaits:
+		m.ref.stop()
+	case *adopted:
+		m.by.drop()
+	case *adoptedResult:
+		s.vat.later(m.res.free)
+	case *claimed:
+		m.to.settle(result{err: why})
+	case *whenAnswered:
+		m.n.fail(why)
 	case *settledAnswer:
 		m.ref.orphaned(m.res)
 	case *resolved:
@@ -101,7 +117,22 @@ func (s *session) endQuestions(why error) {
 		if x.unsure != nil {
 			s.vat.later(x.unsure.releaseArgs)
 		}
+		for _, n := range x.answered {
+			n.fail(why)
+		}
+		if w := x.awaits; w != nil {
+			w.unexpire()
+			s.vat.stopAwaiting(w.key, w.of)
+			if w.by != nil {
+				w.by.drop()
+			}
+		}
+		away, _ := x.to.(*forwarding)
 		switch {
+		case x.unclaimed:
+			s.vat.later(x.res.free)
+		case away != nil:
+			away.lost(why)
 		case x.returned && x.res.release != nil:
 			// Whoever got the result frees it.
 		case x.to != nil && !x.returned:
@@ -173,6 +204,14 @@ func (s *session) endAnswers(why error) {
 		}
 		if p := x.accepts; p != nil {
 			p.leave(x.ref)
+		}
+		if x.away != nil && !x.away.yourself() {
+			s.vat.stopAwaiting(x.away.key(), x.away.to.peer)
+		}
+		if a := x.ref.adoption; a != nil && a.from == x.ref {
+			kept = !a.leave()
+		} else if a != nil {
+			a.lost(x.ref)
 		}
 		if !kept && !x.ref.early {
 			x.ref.stop()

@@ -56,7 +56,7 @@ func TailCall[C ~capnp.ClientKind, P any, R ~capnp.StructKind, F interface{ Stru
 
 // inItsPlace is a call in the place of c: with its sink and its context, for whoever cares for the one cares for the other.
 func (c *call) inItsPlace() *call {
-	return &call{vat: c.vat, ctx: c.ctx, ret: c.ret, early: c.early}
+	return &call{vat: c.vat, ctx: c.ctx, ret: c.ret, early: c.early, tail: true}
 }
 
 // A tailCall is the hook that takes down a call of generated code.

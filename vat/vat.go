@@ -49,6 +49,8 @@ type Vat struct {
 	flights    flights
 	supervisor *actors.Supervisor
 
+	completions completions
+
 	// Not under mu: an object fails in a turn of the vat's actor, and others spawn, in such a turn, under mu.
 	failureMu sync.Mutex
 	failure   error // escalated by an object

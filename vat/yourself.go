@@ -1,16 +1,13 @@
 package vat
 
 import (
-	"sync/atomic"
-
 	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 )
 
 // A call that we made may come back to us: the peer's object makes a tail call to one of ours. Then the peer asks
 // us to keep the results (Call.sendResultsTo.yourself), and returns our call with "take from other question":
-// the results of that one. We never ask for it ourselves: calls of ours that come back go by
-// references.
+// the results of that one. We ask for it where a method of ours makes a tail call back to the caller: see call_forward.go.
 
 // takeFrom obeys Return.takeFromOtherQuestion: "the results of that other call should be used as the results
 // here. takeFromOtherQuestion can only used once per question."
@@ -39,18 +36,9 @@ func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
 
 // share makes the results of the answer those of a question too: they are freed when both are done with them.
 func (a *answer) share() result {
-	all := *a.pipe.res
-	var holders atomic.Int32
-	holders.Store(2)
-	res := all
-	res.msg, res.ready = nil, false
-	res.release = func() {
-		if holders.Add(-1) == 0 {
-			all.free()
-		}
-	}
-	a.pipe.res = &res
-	return res
+	mine, theirs := a.pipe.res.split()
+	a.pipe.res = &mine
+	return theirs
 }
 
 // take gives a question the results that it was told to take, whose capabilities are pins. What is pipelined on it may still be under way to

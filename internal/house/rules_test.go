@@ -67,6 +67,7 @@ var mayTouch = map[string][]string{
 	"adopt.go":         {"goroutine"},                // waits for a promise of go-capnp's
 	"limits.go":        {"time"},                     // durations
 	"call_context.go":  {"goroutine"},                // what package context wants
+	"completion.go":    {"time"},                     // deadlines
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
 	"deadlines.go":     {"time"},                     // of what waits for a third vat

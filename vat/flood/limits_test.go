@@ -219,6 +219,10 @@ var trials = map[string]trial{
 		a.mallory.want("return exception overloaded", 2)
 		a.mallory.wantOverloaded("Parked")
 	}},
+	"Parked answers": {limits: vat.Limits{Parked: 4}, flood: func(a *arena) {
+		a.repeat(6, func(i uint32) []byte { return answered(i, "bob") })
+		a.mallory.want("finish", 2)
+	}},
 	"TwoParty": {limits: vat.Limits{TwoParty: 1}, flood: func(a *arena) {
 		l := newPipes()
 		served := make(chan error)
@@ -266,6 +270,19 @@ var trials = map[string]trial{
 		defer release()
 		_, err := ans.Struct()
 		wantExc(a.t, err, exc.Disconnected, "not done within 1m0s: Limits.Dial")
+		if took := time.Since(begin); took != time.Minute {
+			a.t.Errorf("it took %v", took)
+		}
+	}},
+	"Probe": {limits: vat.Limits{Probe: time.Minute}, flood: func(a *arena) {
+		a.carol.Suspect("plain:mallory", "said to be dead")
+		a.mallory.want("bootstrap", 1) // which mallory does not answer
+		<-a.mallory.done
+	}},
+	"Awaited": {limits: vat.Limits{Awaited: time.Minute}, flood: func(a *arena) {
+		begin := time.Now()
+		a.mallory.send(answered(1, "bob"))
+		a.mallory.want("finish", 1)
 		if took := time.Since(begin); took != time.Minute {
 			a.t.Errorf("it took %v", took)
 		}

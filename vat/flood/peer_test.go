@@ -292,6 +292,18 @@ func accept(id uint32, introducer string) []byte {
 	})
 }
 
+// answered answers a call of which nobody has said that mallory does.
+func answered(id uint32, introducer string) []byte {
+	return message(func(m rpc.Message) {
+		t := must(m.NewThirdPartyAnswer())
+		t.SetAnswerId(1<<30 + id)
+		done := must(transport.NewToComplete(t.Segment()))
+		encode(introducer, must(done.NewIntroducer()))
+		check(done.SetNonce(nonce(id)))
+		check(t.SetCompletion(done.ToPtr()))
+	})
+}
+
 // start gets the bootstrap capability as import 0.
 func (p *peer) start() *peer {
 	p.t.Helper()

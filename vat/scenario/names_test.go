@@ -79,7 +79,9 @@ func (n *narrator) text(on link, l trace.Line, m rpc.Message) string {
 		add(n.content(m)...)
 		add("on=" + n.target(on, l.Target))
 		add(n.caps(on, l.Caps)...)
-		if l.ResultsTo == "thirdParty" {
+		if l.ResultsTo == "thirdParty" && l.Nonce != "" {
+			add("to="+l.Recipient, "nonce="+n.word("N", l.Nonce))
+		} else if l.ResultsTo == "thirdParty" {
 			add("to="+l.Recipient, "nonces="+n.nonces(l.Nonces))
 		} else if l.ResultsTo != "caller" {
 			add("to=" + l.ResultsTo)
@@ -112,6 +114,8 @@ func (n *narrator) text(on link, l trace.Line, m rpc.Message) string {
 		if l.Embargo != "" {
 			add("embargo=" + n.word("M", l.Embargo))
 		}
+	case "thirdPartyAnswer":
+		add(n.ask(on.back(), l.ID), "from="+l.Introducer, "nonce="+n.word("N", l.Nonce))
 	case "abort":
 		add(exceptionOf(m))
 	case "unimplemented":
@@ -232,6 +236,13 @@ func (n *narrator) returned(on link, l trace.Line, m rpc.Message) []string {
 		w = append(w, n.caps(on, l.Caps)...)
 	case "exception":
 		w = append(w, exceptionOf(m))
+	case "awaitFromThirdParty":
+		w = append(w, l.Which, "of="+l.Recipient, "nonce="+n.word("N", l.Nonce))
+	case "takeFromOtherQuestion":
+		w = append(w, l.Which)
+		if r, err := m.Return(); err == nil {
+			w = append(w, n.asked(on, new(r.TakeFromOtherQuestion())))
+		}
 	default:
 		w = append(w, l.Which)
 	}

@@ -209,7 +209,6 @@ func TestUnimplemented(t *testing.T) {
 		send func(rpc.Message)
 		want string
 	}{
-		{"thirdPartyAnswer", func(m rpc.Message) { must(m.NewThirdPartyAnswer()) }, "unimplemented thirdPartyAnswer"},
 		{"join", func(m rpc.Message) { must(m.NewJoin()) }, "unimplemented join"},
 		{"obsoleteSave", func(m rpc.Message) { check(m.SetObsoleteSave(capnp.Ptr{})) }, "unimplemented obsoleteSave"},
 		{"unknown", func(m rpc.Message) { capnp.Struct(m).SetUint16(0, 99) }, "unimplemented"},

@@ -108,6 +108,9 @@ func (d *Decoder) ret(l *Line, msg rpc.Message) error {
 		return d.payload(l, results)
 	case rpc.Return_Which_exception:
 		return reason(l, m.Exception)
+	case rpc.Return_Which_awaitFromThirdParty:
+		l.Recipient, l.Nonce, _, err = d.toAwait(m.AwaitFromThirdParty())
+		return err
 	}
 	return nil
 }
@@ -192,8 +195,12 @@ func (d *Decoder) accept(l *Line, msg rpc.Message) error {
 
 func (d *Decoder) thirdPartyAnswer(l *Line, msg rpc.Message) error {
 	m, err := msg.ThirdPartyAnswer()
+	if err != nil {
+		return err
+	}
 	l.ID = new(m.AnswerId())
-	return err
+	ptr, err := m.Completion()
+	return errors.Join(err, d.toComplete(l, ptr))
 }
 
 func (d *Decoder) join(l *Line, msg rpc.Message) error {

@@ -64,6 +64,13 @@ func (b builder) toAwait(recipient string, n []byte, results ...[]byte) capnp.Pt
 	return await.ToPtr()
 }
 
+func (b builder) toComplete(introducer string, n []byte) capnp.Ptr {
+	complete := must[transport.ToComplete](b)(transport.NewToComplete(b.msg.Segment()))
+	b.vat(complete.NewIntroducer, introducer)
+	b.must(complete.SetNonce(n))
+	return complete.ToPtr()
+}
+
 // thirdParty describes a capability that dora hosts.
 func (b builder) thirdParty(desc rpc.CapDescriptor, vine uint32) {
 	third := must[rpc.ThirdPartyCapDescriptor](b)(desc.NewThirdPartyHosted())
@@ -119,6 +126,10 @@ var kinds = []struct {
 	{"return, results sent elsewhere", func(b builder) {
 		must[rpc.Return](b)(b.msg.NewReturn()).SetResultsSentElsewhere()
 	}},
+	{"return, to be awaited from a third party", func(b builder) {
+		ret := must[rpc.Return](b)(b.msg.NewReturn())
+		b.must(ret.SetAwaitFromThirdParty(b.toAwait("carol", nonce(0xab))))
+	}},
 	{"finish", func(b builder) { must[rpc.Finish](b)(b.msg.NewFinish()).SetReleaseResultCaps(false) }},
 	{"resolve to a third party's", func(b builder) {
 		resolve := must[rpc.Resolve](b)(b.msg.NewResolve())
@@ -152,13 +163,12 @@ var kinds = []struct {
 	{"accept", func(b builder) {
 		accept := must[rpc.Accept](b)(b.msg.NewAccept())
 		b.must(accept.SetEmbargo([]byte{0, 1, 2}))
-		complete := must[transport.ToComplete](b)(transport.NewToComplete(b.msg.Segment()))
-		b.vat(complete.NewIntroducer, "bob")
-		b.must(complete.SetNonce(nonce(0xab)))
-		b.must(accept.SetProvision(complete.ToPtr()))
+		b.must(accept.SetProvision(b.toComplete("bob", nonce(0xab))))
 	}},
 	{"thirdPartyAnswer", func(b builder) {
-		must[rpc.ThirdPartyAnswer](b)(b.msg.NewThirdPartyAnswer()).SetAnswerId(1 << 30)
+		answer := must[rpc.ThirdPartyAnswer](b)(b.msg.NewThirdPartyAnswer())
+		answer.SetAnswerId(1 << 30)
+		b.must(answer.SetCompletion(b.toComplete("bob", nonce(0xab))))
 	}},
 	{"join", func(b builder) {
 		join := must[rpc.Join](b)(b.msg.NewJoin())

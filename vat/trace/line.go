@@ -23,12 +23,13 @@ type Line struct {
 	Which string `json:"which,omitempty"` // the union member of a return or a resolve
 	Caps  []Cap  `json:"caps,omitempty"`  // the cap table of a payload; of a resolve, its one capability
 
-	// Recipient may accept what a provide provides, or what a call to a third party returns. Nonces of such a
-	// call are one for each capability of its results, in the order of their pointers.
+	// Recipient may accept what a provide provides, or gets what a call to a third party returns; of a return that
+	// has the caller await another vat, that vat. Nonces of a call whose results are to be accepted are one for each
+	// capability of its results, in the order of their pointers.
 	Recipient  string   `json:"recipient,omitempty"`
 	Nonce      string   `json:"nonce,omitempty"`
 	Nonces     []string `json:"nonces,omitempty"`
-	Introducer string   `json:"introducer,omitempty"` // accept: who provided
+	Introducer string   `json:"introducer,omitempty"` // accept: who provided; thirdPartyAnswer: who passed the call on
 	By         []string `json:"by,omitempty"`         // accept: who has forwarded the contact, oldest first
 
 	Context string `json:"context,omitempty"` // disembargo: senderLoopback, receiverLoopback, accept
