@@ -440,10 +440,7 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	}
 	s.resultBytes -= a.size
 	s.answers.remove(id)
-	if isAnnounced(id) {
-		s.announced.giveBack(id - firstAnnounced)
-		s.forgetAdopted(a.ref)
-	}
+	s.forgetAnnounced(a.ref)
 	s.freeLater(pins...)
 	if res != nil {
 		s.freeResult(*res)

@@ -331,8 +331,12 @@ func (s *session) adoptedFinished(a *answer) {
 	}
 }
 
-// forgetAdopted: an answer that was announced is gone.
-func (s *session) forgetAdopted(ref *answerRef) {
+// forgetAnnounced: an answer is gone, and its id is free again if that was ours to choose.
+func (s *session) forgetAnnounced(ref *answerRef) {
+	if !isAnnounced(ref.id) {
+		return
+	}
+	s.announced.giveBack(ref.id - firstAnnounced)
 	if ad := ref.adoption; ad != nil {
 		s.emit(do(func() { ad.finished(ref) }))
 	}
