@@ -37,8 +37,8 @@ type fuzzWorld struct {
 }
 
 const (
-	fuzzSteps  = 60
-	fuzzRounds = 100
+	fuzzSteps  = 60  // that the peers take between them
+	fuzzRounds = 100 // in which all must come to rest
 )
 
 // FuzzSession lets two peers say what the input has them say.
