@@ -25,7 +25,6 @@ import (
 // scene is alice, bob or carol in a process of its own, who does one step after the other as it is told.
 type scene struct {
 	party // its directory and its log
-	boots []capnp.Client
 
 	mu     sync.Mutex
 	seen   map[string]int // messages, as "in accept"
