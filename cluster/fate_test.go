@@ -10,9 +10,9 @@ import (
 	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/cluster/internal/townapi"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 // outcome is how a call ended.

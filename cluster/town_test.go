@@ -15,9 +15,9 @@ import (
 
 	"github.com/vatwork/vatwork/cluster"
 	"github.com/vatwork/vatwork/cluster/internal/townapi"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 // patience is how long a test waits for what must come; it fails then, and is never waited out else.

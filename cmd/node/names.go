@@ -12,8 +12,8 @@ import (
 
 	"github.com/vatwork/vatwork/cmd/node/internal/control"
 	"github.com/vatwork/vatwork/examples/hello/greeting"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 // name is a line of `vatnode names`.

@@ -10,7 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/vatwork/vatwork/cmd/node/internal/control"
-	"github.com/vatwork/vatwork/names"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 func newWatchCommand() *cobra.Command {

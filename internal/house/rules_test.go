@@ -15,10 +15,9 @@ var mayImport = map[string][]string{
 	"transport": {"actors"},
 	"vat":       {"transport", "actors"},
 	"cluster":   {"transport", "actors"},
-	"names":     {"vat", "transport", "actors"},
 	"examples":  {"vat", "cluster", "transport", "actors"},
 	"bench":     {"vat", "cluster", "transport", "actors", "examples"},
-	"cmd":       {"names", "vat", "cluster", "transport", "actors", "examples", "bench"},
+	"cmd":       {"vat", "cluster", "transport", "actors", "examples", "bench"},
 	"internal":  {},
 }
 
@@ -168,7 +167,7 @@ func docs(dir string, files []source) []string {
 
 // quiet lists the parts of the house that are libraries: they log to the logger they are given and never
 // print.
-var quiet = []string{"actors", "transport", "vat", "cluster", "names"}
+var quiet = []string{"actors", "transport", "vat", "cluster"}
 
 // prints checks that a library does not print.
 func prints(s source) []string {

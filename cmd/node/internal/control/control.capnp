@@ -3,7 +3,7 @@
 # (level 1 of rpc.capnp). Who can open the socket may do all of it.
 
 using Go = import "/go.capnp";
-using Names = import "/names/names.capnp";
+using Names = import "/vat/names/names.capnp";
 $Go.package("control");
 $Go.import("github.com/vatwork/vatwork/cmd/node/internal/control");
 

@@ -9,7 +9,7 @@ import (
 	schemas "capnproto.org/go/capnp/v3/schemas"
 	server "capnproto.org/go/capnp/v3/server"
 	context "context"
-	names "github.com/vatwork/vatwork/names"
+	names "github.com/vatwork/vatwork/vat/names"
 )
 
 type Control capnp.Client

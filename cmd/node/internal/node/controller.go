@@ -12,8 +12,8 @@ import (
 
 	"github.com/vatwork/vatwork/cluster"
 	"github.com/vatwork/vatwork/cmd/node/internal/control"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 // controller serves the control socket.

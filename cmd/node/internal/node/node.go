@@ -19,9 +19,9 @@ import (
 	"github.com/vatwork/vatwork/cluster"
 	"github.com/vatwork/vatwork/cmd/node/internal/config"
 	"github.com/vatwork/vatwork/cmd/node/internal/control"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 // Node is a node that runs. Its methods may be called from any goroutine.

@@ -24,9 +24,9 @@ import (
 	"github.com/vatwork/vatwork/cmd/node/internal/config"
 	"github.com/vatwork/vatwork/cmd/node/internal/control"
 	"github.com/vatwork/vatwork/examples/hello/greeting"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

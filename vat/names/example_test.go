@@ -8,9 +8,9 @@ import (
 	"capnproto.org/go/capnp/v3"
 
 	"github.com/vatwork/vatwork/examples/hello/greeting"
-	"github.com/vatwork/vatwork/names"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat"
+	"github.com/vatwork/vatwork/vat/names"
 )
 
 type greeter struct{}

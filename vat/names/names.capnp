@@ -6,7 +6,7 @@
 
 using Go = import "/go.capnp";
 $Go.package("names");
-$Go.import("github.com/vatwork/vatwork/names");
+$Go.import("github.com/vatwork/vatwork/vat/names");
 
 interface Directory {
   # What any vat gets that a node lets in. It knows for which vat it is: see publish. A vat that passes it on lets
