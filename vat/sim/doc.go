@@ -13,7 +13,8 @@
 // is left to the latter is what happens within one such moment: goroutines of go-capnp's objects that a turn has
 // woken run along with each other. So a failing seed usually fails again, and where it does not, -sim.repeat does it
 // often. In the other runs ("free" in the plan) turns run as in production, on whichever goroutine posts: the
-// seed decides none of that, and real preemption comes in.
+// seed decides none of that, and real preemption comes in. They are run on demand only, by -sim.free: about one in 250
+// of them fails on a busy machine, and not for a second time. FINDINGS.md says as what.
 //
 //	go test ./vat/sim -sim.seeds 1000                the seeds 1 to 1000; -sim.first says where to begin
 //	go test ./vat/sim -sim.seed 17 -v                one of them, again; -sim.trace prints its messages
