@@ -94,22 +94,14 @@ func (b *bob) resolve(t *testing.T, carol threeparty.CarolAPI) {
 }
 
 // calls collects what Carol was called.
-type calls struct {
-	mu   sync.Mutex
-	what []string
-}
+type calls chan string
 
-func (c *calls) add(_ context.Context, what string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.what = append(c.what, what)
-}
+func newCalls() calls { return make(chan string, 3) }
 
-func (c *calls) seen() []string {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Clone(c.what)
-}
+func (c calls) add(_ context.Context, what string) { c <- what }
+
+// seen waits for all three: where Bob returns early, Alice has her results before Carol has been called.
+func (c calls) seen() []string { return []string{<-c, <-c, <-c} }
 
 // A trio is those of the three that are vats, in one memory.
 type trio struct {
@@ -142,7 +134,7 @@ func TestRoleAlice(t *testing.T) {
 	for _, who := range []string{"go-capnp", "C++"} {
 		t.Run(who, func(t *testing.T) {
 			x := &trio{transport.NewMemory(), t}
-			var at calls
+			at := newCalls()
 			x.vat("carol", offering(threeparty.NewCarol(at.add)))
 			called := make(chan struct{})
 			b, api := threeparty.NewBob(func(context.Context, string) { close(called) })
@@ -193,7 +185,7 @@ func TestRoleBob(t *testing.T) {
 	for _, who := range []string{"go-capnp", "C++"} {
 		t.Run(who, func(t *testing.T) {
 			x := &trio{transport.NewMemory(), t}
-			var at calls
+			at := newCalls()
 			carol := x.vat("carol", offering(threeparty.NewCarol(at.add)))
 			atCarol := listen(t)
 			serve(t, carol, atCarol)
@@ -241,7 +233,7 @@ func TestRoleCarol(t *testing.T) {
 	for _, who := range []string{"go-capnp", "C++"} {
 		t.Run(who, func(t *testing.T) {
 			x := &trio{transport.NewMemory(), t}
-			var at calls
+			at := newCalls()
 			var addr string
 			var seen func() []string
 			if who == "C++" {
