@@ -11,8 +11,9 @@ import (
 // whatever it answers: a peer with a long queue is alive too.
 
 // Suspect has the session with peer, if there is an open one, end with reason unless the peer gives a sign of life
-// within Limits.Probe, or within twice that where it is being asked for one already. It does not wait for that. For news that may be false or late: that memberlist no longer
-// reaches a member, which every member can claim of every other, or that a vat has been started anew.
+// within Limits.Probe, or within twice that where it is being asked for one already. It does not wait for that. For
+// news that may be false or late: that memberlist no longer reaches a member, which every member can claim of every
+// other, or that a vat has been started anew.
 func (v *Vat) Suspect(peer transport.VatID, reason string) {
 	v.mu.Lock()
 	s := v.sessions[peer]

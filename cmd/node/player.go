@@ -175,7 +175,7 @@ func (p *player) setUp(s setup) (*identity, error) {
 		ID: key.ID(), Name: s.Name, Addresses: network.Addrs(), Join: s.Join, Sign: key.Sign, Logger: log,
 		OnFailed: func(id transport.VatID, reason string) {
 			if <-made; p.vat != nil {
-				p.vat.EndSession(id, reason)
+				p.vat.Suspect(id, reason)
 			}
 		},
 	})
