@@ -117,62 +117,93 @@ func (m *member) ask(r *rand.Rand, x *ref, n int) {
 	if r.IntN(3) == 0 {
 		below = 0
 	}
-	var what string
-	var future func() simapi.Node
-	var result func() (simapi.Node, error)
-	var release capnp.ReleaseFunc
-	switch {
-	case n < 70:
-		what = "take"
-		ans, rel := x.node.Take(forever, func(p simapi.Node_take_Params) error { p.SetBelow(below); return nil })
-		future, release = ans.Node, rel
-		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
-	case n < 76:
-		what = "pass"
-		given, _ := m.copyOf(below)
-		placed := false
-		ans, rel := x.node.Pass(forever, func(p simapi.Node_pass_Params) error { placed = true; return p.SetNode(given) })
-		if !placed {
-			given.Release()
-		}
-		future, release = ans.Node, rel
-		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
-	case n < 82:
-		what = "make"
-		ans, rel := x.node.Make(forever, nil)
-		future, release = ans.Node, rel
-		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
-	case n < 87:
-		what = "late"
-		ans, rel := x.node.Late(forever, func(p simapi.Node_late_Params) error { p.SetNumber(height); return nil })
-		future, release = ans.Node, rel
-		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
-	default:
-		what = "slow"
-		ans, rel := x.node.Slow(forever, func(p simapi.Node_slow_Params) error { p.SetBelow(below); return nil })
-		future, release = ans.Node, rel
-		result = func() (simapi.Node, error) { s, err := ans.Struct(); return s.Node(), err }
+	ctx, cancel := context.WithCancel(forever)
+	if m.w.plan.fronts && r.IntN(3) == 0 {
+		n = fronting
 	}
+	q := m.asking(ctx, x, n, height, below)
 	y := &ref{id: m.w.refs.Add(1), height: height, life: x.life}
-	m.w.oracle.born(y.id, "at %s, by %s on %d", m.name, what, x.id)
+	m.w.oracle.born(y.id, "at %s, by %s on %d", m.name, q.what, x.id)
+	canceled := false
 	if r.IntN(3) > 0 {
-		y.node = future().AddRef()
+		y.node = q.future().AddRef()
 		for range r.IntN(6) {
 			m.note(r, y)
 			m.linger(r)
 		}
 		m.back(y)
+	} else if m.w.plan.fronts && m.w.plan.trouble >= calls {
+		canceled = r.IntN(4) == 0
 	}
 	linger := time.Duration(r.IntN(1500)) * time.Microsecond
 	late := !y.node.IsValid()
+	if canceled {
+		m.w.answers.Go(func() {
+			m.w.pause(linger)
+			cancel()
+		})
+	}
 	m.w.answers.Go(func() {
-		defer release()
-		n, err := result()
-		m.w.oracle.asked(what, x.id, err)
+		defer q.release()
+		defer cancel()
+		n, err := q.result()
+		if !canceled {
+			m.w.oracle.asked(q.what, x.id, err)
+		}
 		if late && err == nil {
 			y.node = n.AddRef()
 			m.back(y)
 		}
 		m.w.pause(linger)
 	})
+}
+
+// asked is a call that returns a capability.
+type asked struct {
+	what    string
+	future  func() simapi.Node
+	result  func() (simapi.Node, error)
+	release capnp.ReleaseFunc
+}
+
+// fronting is beyond the draws of step.
+const fronting = 100
+
+func (m *member) asking(ctx context.Context, x *ref, n int, height, below uint64) asked {
+	switch {
+	case n < 70:
+		f, release := x.node.Take(ctx, func(p simapi.Node_take_Params) error { p.SetBelow(below); return nil })
+		return askedFor("take", f, release)
+	case n < 76:
+		given, _ := m.copyOf(below)
+		placed := false
+		f, release := x.node.Pass(ctx, func(p simapi.Node_pass_Params) error { placed = true; return p.SetNode(given) })
+		if !placed {
+			given.Release()
+		}
+		return askedFor("pass", f, release)
+	case n < 82:
+		f, release := x.node.Make(ctx, nil)
+		return askedFor("make", f, release)
+	case n < 87:
+		f, release := x.node.Late(ctx, func(p simapi.Node_late_Params) error { p.SetNumber(height); return nil })
+		return askedFor("late", f, release)
+	case n < fronting:
+		f, release := x.node.Slow(ctx, func(p simapi.Node_slow_Params) error { p.SetBelow(below); return nil })
+		return askedFor("slow", f, release)
+	}
+	given, _ := m.copyOf(below)
+	placed := false
+	f, release := x.node.Front(ctx, func(p simapi.Node_front_Params) error { placed = true; return p.SetNode(given) })
+	if !placed {
+		given.Release()
+	}
+	return askedFor("front", f, release)
+}
+
+func askedFor[F interface {
+	Node() simapi.Node
+	Struct() (R, error)
+}, R interface{ Node() simapi.Node }](what string, f F, release capnp.ReleaseFunc) asked {
+	return asked{what, f.Node, func() (simapi.Node, error) { s, err := f.Struct(); return s.Node(), err }, release}
 }

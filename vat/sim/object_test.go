@@ -91,3 +91,15 @@ func (o *object) Late(_ context.Context, c simapi.Node_late) error {
 	}
 	return res.SetNode(o.m.promise(c.Args().Number()))
 }
+
+func (o *object) Front(_ context.Context, c simapi.Node_front) error {
+	res, err := c.AllocResults()
+	if err != nil {
+		return err
+	}
+	n, err := o.m.newFront(o.v, c.Args().Node().AddRef())
+	if err != nil {
+		return err
+	}
+	return res.SetNode(n)
+}

@@ -22,6 +22,7 @@ type plan struct {
 	native  bool // objects are servers of go-capnp, some of them, and not of Spawn
 	early   bool // methods return early
 	level1  int  // so many of the vats know no handoff
+	fronts  bool // objects answer by tail calls, some of them
 }
 
 func newPlan(seed uint64) plan {
@@ -42,5 +43,6 @@ func newPlan(seed uint64) plan {
 	if r.IntN(10) == 0 {
 		p.steps *= 6 // some need a crowd
 	}
+	p.fronts = r.IntN(2) == 0 // drawn last: without, a run is what it was before there were any
 	return p
 }

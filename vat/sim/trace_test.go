@@ -41,7 +41,17 @@ func describe(m rpc.Message) string {
 			why, _ := x.Reason()
 			s += " " + why
 		}
+		if r.Which() == rpc.Return_Which_awaitFromThirdParty {
+			to, _ := r.AwaitFromThirdParty()
+			nonce, _ := transport.ToAwait(to.Struct()).Nonce()
+			s += fmt.Sprintf(" %.3x", nonce)
+		}
 		return s
+	case rpc.Message_Which_thirdPartyAnswer:
+		a, _ := m.ThirdPartyAnswer()
+		p, _ := a.Completion()
+		nonce, _ := transport.ToComplete(p.Struct()).Nonce()
+		return fmt.Sprintf("third party answer %d %.3x", a.AnswerId(), nonce)
 	case rpc.Message_Which_finish:
 		f, _ := m.Finish()
 		return fmt.Sprintf("finish %d", f.QuestionId())

@@ -130,7 +130,7 @@ func (m *member) start() {
 			return capnp.Client(c.AddRef()), err
 		},
 	}
-	for method := uint16(2); w.plan.early && method < 7; method++ {
+	for method := uint16(2); w.plan.early && method <= 7; method++ {
 		cfg.EarlyReturn = append(cfg.EarlyReturn, vat.EarlyReturn{
 			Interface: simapi.Node_TypeID, Method: method, Caps: [][]uint16{{0}},
 		})

@@ -38,4 +38,7 @@ interface Node {
 
   slow @6 (below :UInt64) -> (node :Node);
   # As take, but it takes its time.
+
+  front @7 (node :Node) -> (node :Node);
+  # A new object that answers each call with a tail call of node.
 }

@@ -156,6 +156,26 @@ func (c Node) Slow(ctx context.Context, params func(Node_slow_Params) error) (No
 
 }
 
+func (c Node) Front(ctx context.Context, params func(Node_front_Params) error) (Node_front_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0x93cc2dee4487c2d3,
+			MethodID:      7,
+			InterfaceName: "simapi.capnp:Node",
+			MethodName:    "front",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Node_front_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Node_front_Results_Future{Future: ans.Future()}, release
+
+}
+
 func (c Node) WaitStreaming() error {
 	return capnp.Client(c).WaitStreaming()
 }
@@ -242,6 +262,8 @@ type Node_Server interface {
 	Late(context.Context, Node_late) error
 
 	Slow(context.Context, Node_slow) error
+
+	Front(context.Context, Node_front) error
 }
 
 // Node_NewServer creates a new Server from an implementation of Node_Server.
@@ -260,7 +282,7 @@ func Node_ServerToClient(s Node_Server) Node {
 // This can be used to create a more complicated Server.
 func Node_Methods(methods []server.Method, s Node_Server) []server.Method {
 	if cap(methods) == 0 {
-		methods = make([]server.Method, 0, 7)
+		methods = make([]server.Method, 0, 8)
 	}
 
 	methods = append(methods, server.Method{
@@ -344,6 +366,18 @@ func Node_Methods(methods []server.Method, s Node_Server) []server.Method {
 		},
 		Impl: func(ctx context.Context, call *server.Call) error {
 			return s.Slow(ctx, Node_slow{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0x93cc2dee4487c2d3,
+			MethodID:      7,
+			InterfaceName: "simapi.capnp:Node",
+			MethodName:    "front",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Front(ctx, Node_front{call})
 		},
 	})
 
@@ -467,6 +501,23 @@ func (c Node_slow) Args() Node_slow_Params {
 func (c Node_slow) AllocResults() (Node_slow_Results, error) {
 	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
 	return Node_slow_Results(r), err
+}
+
+// Node_front holds the state for a server call to Node.front.
+// See server.Call for documentation.
+type Node_front struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Node_front) Args() Node_front_Params {
+	return Node_front_Params(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Node_front) AllocResults() (Node_front_Results, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Node_front_Results(r), err
 }
 
 // Node_List is a list of Node.
@@ -1634,60 +1685,235 @@ func (p Node_slow_Results_Future) Node() Node {
 	return Node(p.Future.Field(0, nil).Client())
 }
 
-const schema_b7a1c93d5e2f4086 = "x\xda\xacS]h\x1cU\x18\xfd\xce\x9d;3\x1b4" +
-	"\x8c7\x1b\x90\xa2\x10jS0\xd1\xfc\xaa\x0f\x06d\xa7" +
-	"\x10\xa1\x11W\xf7\x8aRCU\x986\x93dqvg" +
-	"\x93\xd95\xf4\xa1H_\"\xa9/\xfePA|i\x1f" +
-	"J*E\xfa \xa2\xb6\xd0b1\x88`E)>\xa4" +
-	" \xa5\x0f\xd5(TJ@,\x0ba\xe4\xdetf\x07" +
-	"\xba\xe9C\xc8\xdb\xee\x9c{\xcfw\xee\xf9\xce\x19>\xc8" +
-	"\\>\xd2\xf9\xa7EL\x96L+\xbe\xf8\xf3\xfe}\xd3" +
-	"\x93_.\x92\xe8\x02\x91\x09\x9b(?i4\x09\xf97" +
-	"\x8d\x02!\xfe\xe6\xc9\x03\xcd\xf3g\x83\xe3$\xbb\x90\x1e" +
-	"8j\xac\x13\xf2\xc7\x8c\x05B\xfcn\xf5\xdc\x11\x7fh" +
-	"\xfc\xfd\xbb\x07\xb8\xc2\x7f\xd7\xf8\x0dMp\xf5\xf2{\xe3" +
-	"\xff\x0c\xfc\xf41\x89N#^t\x87\xdez\xee\xc7S" +
-	"_\x13!\x0f\xfeQ\xbe\x83?L\xf4\x94\xe0? \xdf" +
-	"g\xdaD\xf1\xb1;\x8dkg\xf6\x9c\xfcdS\x8e&" +
-	"\x13\xe6:\xf1\xb81\xd0\xb9|\xf0\x81\xe2\xd9\x0c\xf0/" +
-	"o\x12\x8fG\xbe\xdf\xfd\xc8\xe8\xed\x95K$\xbaXk" +
-	"\x18!\xbf\xca\xcf\xe7ol\xca\xe13\x84x#\xb0V" +
-	"\x97s\x13\x97\xb3Ba*\xa1\xa6\xa9\x84^\xfam\xcf" +
-	"\xac\xb9\xb4\xb1\x92ub\xaf\xc6\xfb\x14~\xddYX\xbe" +
-	"\xb0\xf7\xe6\x95\x0c:a*\x9f\x8a\xfa\xf6\xd2\xad\x0b\xcf" +
-	"Z\xa7\xbfZ\xcd\xde\xaeh|N\xe3\xc7/.\xfe\xbd" +
-	"\xfeW\xc7\x9a\x9a\xce\xeeN\xffP\xb3\x9f0\xcf\x11\xe2" +
-	"]C\xb7?[\xbbzf-{\x7f\xc0R\xf7G," +
-	"u?\xfc\xe5\x83k/\xbc\\\xf8/\x8bK\x8d\xbf\xa6" +
-	"\xf1\xd3\xcd'\xd8\x1b\x9f\xffq'\xfb\xba\x86\xa5\xf8\x8f" +
-	"h\xfc\xbb\x93\x07f\xae\xbf~k#\xe3\xdf\xa7V\x93" +
-	"\x86\xe3\xa8\\\xf1j\xe5\xc1\xc3\xcc\xabUkc/\x85" +
-	"S\xfe`\x14\x84\x0b\xbd\xaf\x14\xfc\xa8\x11\xd4#\xc9\x0d" +
-	"N\xc4A$:\xfb\x89d\xce\x80\xecfp\xaa\xe1\x94" +
-	"\x0f\x91u\x1c\x82\xd0\x8en\xa6\xfc\x8e\xdf[\xea\xf1\xe6" +
-	"\xbdJ$s)[\x9fb\xeb5 \x87\x19\x80n\xa5" +
-	"Z\x0c\x8c\x11\xc9\xc7\x0d\xc8\xa7\xb7\x9cP\x98\xf5\xcb3" +
-	"\xb3ut\x10CG\xfb\x81u\xef\xed\xd6\xc0\x8c\xfc\xd1" +
-	"\x96\xfc\x9eC~\x10.\xdcC\x82\x84\x04\xbe\xe4@&" +
-	"\\\xe8w\x8aa8%\x1f5L\xa2t\x9bHl\x15" +
-	"\xbf\xf6\x13\x13+6Z\x8dA\x12Y\xf1\xad\xc2\xbe\xb0" +
-	"\xc1\xd2\xb2 Y\xa78\xa5\xb0\x136\x8c4\x7fH\xa2" +
-	"$\x96\x14v\xd4\x06Ok\x81$&bNa\xbe\x0d" +
-	"3\xdd<t@\xe9\xe6\x151\xa9\xb0\xa2\x0d+\xcd<" +
-	"\x92\x9a\x8b}\x0a{\xc6v\xaaa\xddw\xe1\xa8\xdd\xb8" +
-	"p\x94c.\x9c\x9a\x17E.\x9c\xca\xe6\xbf\xc0\xd3G" +
-	"T\x1a\\\x94\xd0\xd6\xeaJ\xc6\xea-w\x9fD\xe9^" +
-	"\x9b\x0b\xfe\xa0r\xb5\x04\xc8\x87T-D\xdf\xa8^\xf3" +
-	"\xee~\"0\xb1k\x8c\x08\x86\x10\xa3D=\xb5\xc0+" +
-	"W\xb5\x98B\xcd\xab\x96\x0fG=\xd3^9\x88\xb6\xcc" +
-	"\xef\xb6\xf6\x9f!Q^\xb4#\xd9^\x07\x94\x97;X" +
-	")-n\xe7\xe8T\x18\xd2\xb7>\x98\xb2=\xff\x18\x91" +
-	"t\x0d\xc8\x17\x19DR\xd1\x09\xf5q\xdc\x80,1\x08" +
-	"\xc6\xbb\xf5\xda\x8aj\xee~\x03\xf2U\x06{\xde\x9fF" +
-	"\x8e\x18r\x04;\xf2\xe7\x92\xdfN%\x0c\xa7\xe0\xb4:" +
-	"E\x80C[\xa7j\xe7\x9eW\xdfY:\xbd\xcb6\xc9" +
-	"\x18k\xb1\x15\xaa\x8d\xca!\x7f\xfe~\xf9\xd2\x9e'\xa2" +
-	"\xfe\x0f\x00\x00\xff\xff\xa4\xea\x181"
+type Node_front_Params capnp.Struct
+
+// Node_front_Params_TypeID is the unique identifier for the type Node_front_Params.
+const Node_front_Params_TypeID = 0xc377f87716d9cb2e
+
+func NewNode_front_Params(s *capnp.Segment) (Node_front_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Node_front_Params(st), err
+}
+
+func NewRootNode_front_Params(s *capnp.Segment) (Node_front_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Node_front_Params(st), err
+}
+
+func ReadRootNode_front_Params(msg *capnp.Message) (Node_front_Params, error) {
+	root, err := msg.Root()
+	return Node_front_Params(root.Struct()), err
+}
+
+func (s Node_front_Params) String() string {
+	str, _ := text.Marshal(0xc377f87716d9cb2e, capnp.Struct(s))
+	return str
+}
+
+func (s Node_front_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Node_front_Params) DecodeFromPtr(p capnp.Ptr) Node_front_Params {
+	return Node_front_Params(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Node_front_Params) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Node_front_Params) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Node_front_Params) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Node_front_Params) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Node_front_Params) Node() Node {
+	p, _ := capnp.Struct(s).Ptr(0)
+	return Node(p.Interface().Client())
+}
+
+func (s Node_front_Params) HasNode() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Node_front_Params) SetNode(v Node) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(0, in.ToPtr())
+}
+
+// Node_front_Params_List is a list of Node_front_Params.
+type Node_front_Params_List = capnp.StructList[Node_front_Params]
+
+// NewNode_front_Params creates a new list of Node_front_Params.
+func NewNode_front_Params_List(s *capnp.Segment, sz int32) (Node_front_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[Node_front_Params](l), err
+}
+
+// Node_front_Params_Future is a wrapper for a Node_front_Params promised by a client call.
+type Node_front_Params_Future struct{ *capnp.Future }
+
+func (f Node_front_Params_Future) Struct() (Node_front_Params, error) {
+	p, err := f.Future.Ptr()
+	return Node_front_Params(p.Struct()), err
+}
+func (p Node_front_Params_Future) Node() Node {
+	return Node(p.Future.Field(0, nil).Client())
+}
+
+type Node_front_Results capnp.Struct
+
+// Node_front_Results_TypeID is the unique identifier for the type Node_front_Results.
+const Node_front_Results_TypeID = 0xe956f73977ea66a3
+
+func NewNode_front_Results(s *capnp.Segment) (Node_front_Results, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Node_front_Results(st), err
+}
+
+func NewRootNode_front_Results(s *capnp.Segment) (Node_front_Results, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Node_front_Results(st), err
+}
+
+func ReadRootNode_front_Results(msg *capnp.Message) (Node_front_Results, error) {
+	root, err := msg.Root()
+	return Node_front_Results(root.Struct()), err
+}
+
+func (s Node_front_Results) String() string {
+	str, _ := text.Marshal(0xe956f73977ea66a3, capnp.Struct(s))
+	return str
+}
+
+func (s Node_front_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Node_front_Results) DecodeFromPtr(p capnp.Ptr) Node_front_Results {
+	return Node_front_Results(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Node_front_Results) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Node_front_Results) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Node_front_Results) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Node_front_Results) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Node_front_Results) Node() Node {
+	p, _ := capnp.Struct(s).Ptr(0)
+	return Node(p.Interface().Client())
+}
+
+func (s Node_front_Results) HasNode() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Node_front_Results) SetNode(v Node) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(0, in.ToPtr())
+}
+
+// Node_front_Results_List is a list of Node_front_Results.
+type Node_front_Results_List = capnp.StructList[Node_front_Results]
+
+// NewNode_front_Results creates a new list of Node_front_Results.
+func NewNode_front_Results_List(s *capnp.Segment, sz int32) (Node_front_Results_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[Node_front_Results](l), err
+}
+
+// Node_front_Results_Future is a wrapper for a Node_front_Results promised by a client call.
+type Node_front_Results_Future struct{ *capnp.Future }
+
+func (f Node_front_Results_Future) Struct() (Node_front_Results, error) {
+	p, err := f.Future.Ptr()
+	return Node_front_Results(p.Struct()), err
+}
+func (p Node_front_Results_Future) Node() Node {
+	return Node(p.Future.Field(0, nil).Client())
+}
+
+const schema_b7a1c93d5e2f4086 = "x\xda\xacT]h\x1cU\x18\xfd\xbe;?w\x83\x86" +
+	"\xf1f\xa2\x12D\xd6\xda\x086\x9a\x9fn\xf5!\x81\xb0" +
+	"S\x88\xd0\x88\xd1\x9d\xa2\xb6\xc5\x1f\x986\xb3\xc9\xe2\xee" +
+	"\xce\x9a\xd9u\xe9\x93\xf4\xa1\x91\xd6\x17\xab\xa0\x0f\"T" +
+	"JHC\x1f\x8aHPZhi\xb5\x0fE#J\xc9" +
+	"\xc3\xf6\xa5O\x91\xb4\x10i\x03\xd2\xb8\x10F\xbe\x1bg" +
+	"vhv}H\xf3\x96\xec\xb9\xdf\xb9\xe7\x9es\xbe\x19" +
+	"8\xc3,uw\xfbW\x1c\x98}P\xd3\x83K\xbf\xed" +
+	"\xdb\x9b=\xf4\xfd4\x88\x0e\x04\xd0\x90\x03\x98\xdf)u" +
+	"@s^I\x03\x06?\xbex\xa0~\xe1\\\xfe$\xd8" +
+	"\x1d\x18\x1dXTV\x01\xcd\x9aR\x05\x0c>.\x9e?" +
+	"\xea\xf6\x8f|\xfa\xdf\x01\x95\xf0\x97U\xc2\x07U\"\xb8" +
+	"q\xf5\x93\x91\xbfz\x7f\xfd\x02D\xbb\x12L[\xfd\xef" +
+	"\x0f_\xff\xf6\x07\x004\x0f\xa9\x9f\x9b\x8e\xfa$\xc0\x9e" +
+	"\x9c\xca\x999\xa7q\x80\xe0\xd8Z\xe5\xe6\xd9\x9d\xa7\xbf" +
+	"\xdc\x90#\xc9Ni\xab\xa0\x06\x95\xde\xf6\xd9w\x1e\x19" +
+	";\x17\x03*Z\x1d\xd4`\xf7\xcf;\x9eJ\xdd\xbdv" +
+	"\x19D\x07k\\F\xfc\xda\x05\xd3!R\xf3=m\x02" +
+	"0X\xcf\xeb\xb5\xd9\xc4\xe8\xd5\xb8\xd0c\x1a\x09=\xae" +
+	"\x91\xd0\xbe_jOT\xd7\xaa?\xc5\x9d\x98\xd1\xc8\x89" +
+	"9\x89_^\xdc9\xa9\x9dX\xbf\x16\xc7\xaf\xcb\xf9\x05" +
+	"\xc2o\x19\xd5\xd9\x8b\xcf--\xc4\xd0\x159}ON" +
+	"\x9fX\xb98\xa8\xcf\xcc\xd7\xe2\xd3B'\xfcq\x9d\xf0" +
+	"\x93\x97\xa6\xef\xac\xden[&u,\xb4Q\x976\xea" +
+	"\xe7\x01\x83\xae\xfe\xbb_/\xdf8\xbb\x1c\x9f\xffC\xce" +
+	"/\xca\xf93\xd9;\xd5\xc1\xfbo\xdf\x8e\xe1{\xfe\xd6" +
+	"\x19\x02\x9a\xff\xc8\x03\xde\xef\x9f\xdd|\xf5\x8d\xf4\xfd8" +
+	"A\x17'\x82\xa79\xe13\xf5\x17\xd8\xbbs\x7f\xae\xc5" +
+	"\xed\x19\xe6$`\xaf\xc4\xaf\x9c>0q\xeb\xe0\xcaz" +
+	",\x00\x87\xd7a \xf0s\x05\xa7\x94\xeb;\xc2\x9cR" +
+	"\xb14\xf4\xba7\xee\xf6\xf9y\xaf\xda\xbd?\xed\xfa\x95" +
+	"|\xd9\xb7UE\x05P\x11@\xb4\xf7\x00\xd8\x09\x05\xed" +
+	"N\x86F\xd1\x1bwQ\xc4#C\x01\xd8\x8cn\"\xf7" +
+	"\x91\xdb\x9dI:SN\xc1\xb7\x13\x11\xdb.b\xebV" +
+	"\xd0\x1e`\x88\xd8I\xaaE\xef\x10\x80\xfd\xbc\x82\xf6K" +
+	"-oHO\xba\xb9\x89\xc92\xb6\x01\xc3\xb6\xe6\x17\x96" +
+	"\x9d\x0f\x1a\x17\xc6\xe4\xa7\x1a\xf2\x93\x87\xdd\xbcW\xddD" +
+	"\x82!\x09\xba\xb6\x8a\x18k'\xf6\x18c\x9e7n?" +
+	"\xa3h\x00Q\xdc\x18\xda*\xee\xf5\x00\x13K\x1c\x1b+" +
+	"\x87a\xe7E\x8d\xb0\x05\x8e,\xda6\x0c\xe3\x14W\x08" +
+	"\x9b\xe7\xa8D\x05\xc5\xb0kb\x8e\xb0o8\xaa\xd1^" +
+	"a\xd8#q\x8a\xb0\xe3\x1c\xb5(y\x94\x0d\x86\xa5\x05" +
+	"q\x94\xb0\x02G=Z\x1a\x0c\xbf\x13\xc2!\xec-\x8e" +
+	"<Z\x18\x0c\xbb'FS\xc0\xc407\x8a^\xd9\xb5" +
+	"\xd0\xa0\xdc,4\xc8M\x0b\x8d\x92\xe3\xfb\x16\x1a\x85\x8d" +
+	"\xff\xf2\x8e<BM\xb10\x99\x9d\xf2\x8ae\x0b3\xd8" +
+	"4\x8eB,\x8e\x96\xfd\x08\xeb\xb69\x8a\xb4\xdbG\xce" +
+	"g\x10\xed\xc7h\xb7\xc4\xae\x94\xac\xc2\x8e\x1e\x00d\xa2" +
+	"k\x08\x00\x15!R\x00\xc9R\xde\xc9\x15\xa5\xa8t\xc9" +
+	")\xe6\x8e\xf8\xc9\xac\x93\xcb\xfb-;\xbe\xa5\x8e\xc4H" +
+	"\xe4\xbb\xbb\xd3\x99M,[[\x14\xb2\xb8\x99\xa6\xad\xb1" +
+	"QD\xdb\xb8\xc5R\xdc\xf6\xd1Q\xc7\xa2\xb7>\x1a\xb1" +
+	"\xbd\xf2,\x80m)h\xbf\xc6P\x84_\x85Q\xfaq" +
+	"DA;\xc3P0\xb5S\xb6`\x8c\xee\xdd\xa7\xa0\xfd" +
+	"&C>\xe5f1\x01\x0c\x13\x80\xdcw?\x0c\xff6" +
+	"\x0a\x9e7\x8eFc\x8d\x01\xd1\x80\xd6%}\xc8\xe7)" +
+	"\x0f6c\xff\x06\x1d<\xbc]\xe5m\x90\xf7`7\x9a" +
+	"4m\xa8\xc1\x96.V\x0a\x87\xdd\xa9\xff\xab\xbf\xcc0" +
+	"\x14\xf5o\x00\x00\x00\xff\xff\xef\x19fk"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
@@ -1701,11 +1927,13 @@ func RegisterSchema(reg *schemas.Registry) {
 			0xab4d0b5ba70d2d75,
 			0xbfc5f0321b21c431,
 			0xc24908a7d9066cfd,
+			0xc377f87716d9cb2e,
 			0xc5fd89056823d5bf,
 			0xcde50025bba7770f,
 			0xd9b5a50639bbed89,
 			0xe809e9f2ea86be8a,
 			0xe8a8d3e89bf02f19,
+			0xe956f73977ea66a3,
 			0xf73f4f4ada90d06f,
 			0xf8e6a95c022bfaa5,
 			0xfded58df6757a0c1,
