@@ -120,10 +120,11 @@ type (
 	}
 )
 
-// answerAway returns the peer's call: who answers is said, and what is pipelined follows the call.
+// answerAway returns the peer's call: who answers is said, and what is pipelined follows the call. That is so too where the
+// peer has given it up: the answer may have come to it already, and is let go of once it is known what for.
 func (s *session) answerAway(m *answerAway) {
-	ref, open := m.f.ref, false
-	s.answers.visit(ref.id, func(a *answer) { open = a.ref == ref && !a.finished && !a.returned })
+	ref, open, finished := m.f.ref, false, false
+	s.answers.visit(ref.id, func(a *answer) { open, finished = a.ref == ref && !a.returned, a.finished })
 	if open {
 		m.q.hold()
 	}
@@ -157,6 +158,10 @@ func (s *session) answerAway(m *answerAway) {
 	s.returnMessage(ref.id, msg, r)
 	s.emit(do(ref.flight.end))
 	s.leadAway(feeds, m.q)
+	if finished {
+		s.emit(do(func() { m.q.keep(ref.stop) }))
+		s.maybeForgetAnswer(ref.id)
+	}
 }
 
 // leadAway has the promises for parts of an answer lead to the same parts of q, where the results are: they will not
