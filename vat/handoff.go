@@ -114,6 +114,7 @@ type (
 		at      *reference
 		what    transport.Introduced
 		embargo []byte // nil: none
+		ofCall  bool   // what is a result of a call
 	}
 )
 
@@ -154,6 +155,9 @@ func (s *session) sendAccept(a *askAccept) {
 		check(acc.SetEmbargo(a.embargo))
 	}
 	s.send(m)
+	if heard := s.heard; a.ofCall {
+		s.emit(do(func() { s.vat.expireResults(a.q, heard) }))
+	}
 }
 
 // A contact is an introduction as the recipient has it: where the capability is, and the vine.
@@ -271,7 +275,7 @@ func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 			ask.q.drop()
 		}
 		q := newAcceptRef(host, c.vine.again())
-		ask = &askAccept{q: q, at: ref, what: c.Introduced, embargo: embargo}
+		ask = &askAccept{q: q, at: ref, what: c.Introduced, embargo: embargo, ofCall: c.ofCall}
 		return host.postOr(ask)
 	})
 	if err != nil {

@@ -58,6 +58,7 @@ type session struct {
 	flow      flow
 	link      atomic.Pointer[link] // the connection in use, for those who wait for room in it
 	embargoed int                  // bytes of calls held back
+	heard     uint64               // messages of the peer's
 	// resultBytes are of results that are kept until the peer finishes their calls.
 	resultBytes int
 	announced   idAllocator      // of ids that the callee chooses, from firstAnnounced on

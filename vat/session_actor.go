@@ -25,7 +25,6 @@ type sessionActor struct {
 	link      *link
 	unread    unread
 	redials   int
-	heard     uint64                 // messages of the peer's
 	probing   bool                   // see suspect.go
 	suspicion *suspected             // that arose meanwhile
 	again     bool                   // the peer was at rest as we were not, and has been dialed again
@@ -90,10 +89,13 @@ func (a *sessionActor) turn(m any) {
 		a.afterTurn()
 		return
 	case *acceptOverdue:
-		if s.hello.Load() == nil { // it is dialing still, and that has a deadline of its own
+		if m.limit == "Handoff" && s.hello.Load() == nil { // it is dialing still, and that has a deadline of its own
 			s.vat.expireAccept(m.q)
 			return
 		}
+	case *resultsAwaited:
+		a.awaitResults(m)
+		return
 	case *rested:
 		a.idled(m)
 		return
@@ -145,7 +147,7 @@ func (a *sessionActor) turn(m any) {
 
 func (a *sessionActor) incoming(msg *capnp.Message) {
 	a.s.confirmed.Store(true)
-	a.heard++
+	a.s.heard++
 	a.tap(false, msg)
 	a.attempt(func() error { return a.frame(msg) })
 }

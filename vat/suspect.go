@@ -43,6 +43,14 @@ func (a *sessionActor) probe(m *suspected) {
 		return
 	}
 	a.probing = true
+	a.askForSign()
+	late := &verdict{m.reason, s.heard}
+	time.AfterFunc(s.vat.limits.Probe, func() { s.tell(late) })
+}
+
+// askForSign asks the peer something that every vat answers at once.
+func (a *sessionActor) askForSign() {
+	s := a.s
 	a.attempt(func() error {
 		q := newQuestionRef(s, 1)
 		c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
@@ -50,13 +58,11 @@ func (a *sessionActor) probe(m *suspected) {
 		s.emit(do(func() { s.vat.later(c.Release) }))
 		return nil
 	})
-	late := &verdict{m.reason, a.heard}
-	time.AfterFunc(s.vat.limits.Probe, func() { s.tell(late) })
 }
 
 func (a *sessionActor) judge(m *verdict) {
 	a.probing = false
-	if a.heard != m.heard || a.s.hello.Load() == nil {
+	if a.s.heard != m.heard || a.s.hello.Load() == nil {
 		if next := a.suspicion; next != nil {
 			a.suspicion = nil
 			a.probe(next)

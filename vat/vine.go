@@ -135,10 +135,11 @@ func (s *session) acceptLost(x *question, why error) {
 	s.acceptFailed(x.ref, x.at)
 }
 
-// acceptOverdue is the news that the Accept q has not returned by its deadline.
+// acceptOverdue is the news that the Accept q has not returned by its deadline, which is the limit of that name.
 type acceptOverdue struct {
-	q   *questionRef
-	why error
+	q     *questionRef
+	limit string
+	why   error
 }
 
 // acceptOverdue gives up an Accept that has not returned: it goes on by the vine if nothing was sent on it.
@@ -153,7 +154,7 @@ func (s *session) acceptOverdue(m *acceptOverdue) {
 		return
 	}
 	why := s.acceptError(m.why)
-	s.vat.exceeded("Handoff")
+	s.vat.exceeded(m.limit)
 	if !x.used {
 		x.ref.divert(why)
 	} else {

@@ -295,6 +295,14 @@ var trials = map[string]trial{
 			a.t.Errorf("it took %v", took)
 		}
 	}},
+	"Results": {limits: vat.Limits{Results: time.Second}, flood: func(a *arena) {
+		p := a.given(resultAt("mallory"))
+		defer p.Release()
+		ans, release := p.Note(a.t.Context(), nil) // with an Accept, which mallory does not answer
+		defer release()
+		_, err := ans.Struct()
+		wantExc(a.t, err, exc.Disconnected, "the call has not ended within 1s: Limits.Results")
+	}},
 	"Kept": {limits: vat.Limits{Kept: time.Minute}, flood: func(a *arena) {
 		// Results that are null, which is what a path leads to that is not there.
 		a.mallory.send(keep(methodNote, 50, "mallory", 1))

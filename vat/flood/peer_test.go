@@ -211,6 +211,18 @@ func receiverAnswer(id uint32, field uint16) func(rpc.CapDescriptor) {
 }
 
 // manyCaps are n descriptors.
+// resultAt is what a call will return that the vat of that name has.
+func resultAt(host string) func(rpc.CapDescriptor) {
+	return func(d rpc.CapDescriptor) {
+		t := must(d.NewThirdPartyHosted())
+		contact := must(transport.NewToContact(t.Segment()))
+		encode(host, must(contact.NewHost()))
+		check(contact.SetNonce(nonce(1)))
+		contact.SetOfCall(true)
+		check(t.SetId(contact.ToPtr()))
+	}
+}
+
 func manyCaps(n int, describe func(i int) func(rpc.CapDescriptor)) []func(rpc.CapDescriptor) {
 	caps := make([]func(rpc.CapDescriptor), n)
 	for i := range caps {

@@ -68,20 +68,84 @@ func TestAcceptOverdue(t *testing.T) {
 			carol.fail(1, "late")
 		})
 	})
-	t.Run("of results of a call", func(t *testing.T) {
+}
+
+// An Accept of the results of a call waits as long as the call takes, at a host that shows that it lives.
+func TestResultsOverdue(t *testing.T) {
+	limits := vat.DefaultLimits()
+	begin := func(alice *localCode, bob, carol *raw) {
+		bob.give(0, func(d rpc.CapDescriptor) {
+			thirdParty("carol", nonceA, 1)(d)
+			transport.ToContact(must(must(d.ThirdPartyHosted()).Id()).Struct()).SetOfCall(true)
+		})
+		bob.want("finish 0")
+		alice.do("c1 = b.creek one")
+		carol.wantExactly("accept 0 from=bob", `call 1 creek "one" on=answer 0`)
+	}
+	t.Run("alive", func(t *testing.T) {
 		recipientTest(t, 0, func(alice *localCode, bob, carol *raw) {
-			bob.give(0, func(d rpc.CapDescriptor) {
-				thirdParty("carol", nonceA, 1)(d)
-				transport.ToContact(must(must(d.ThirdPartyHosted()).Id()).Struct()).SetOfCall(true)
-			})
-			bob.want("finish 0")
-			alice.do("c1 = b.creek one")
-			carol.wantExactly("accept 0 from=bob", `call 1 creek "one" on=answer 0`)
-			time.Sleep(time.Hour)
+			begin(alice, bob, carol)
+			for range 3 {
+				time.Sleep(limits.Handoff)
+				carol.want("bootstrap 2", "finish 2")
+				time.Sleep(limits.Dial - time.Second)
+				carol.fail(2, "none")
+				time.Sleep(time.Second)
+				carol.silence()
+			}
 			carol.give(0, senderHosted(5))
 			carol.ret(1, "1st")
 			alice.must("c1 returned 1st")
 			carol.want("finish 0")
+			time.Sleep(time.Hour)
+			carol.silence()
+		})
+	})
+	t.Run("silent", func(t *testing.T) {
+		recipientTest(t, 0, func(alice *localCode, bob, carol *raw) {
+			begin(alice, bob, carol)
+			time.Sleep(limits.Handoff)
+			carol.want("bootstrap 2", "finish 2")
+			time.Sleep(limits.Dial - time.Second)
+			carol.silence()
+			time.Sleep(time.Second)
+			carol.wantInAnyOrder("finish 0", "finish 1")
+			alice.must("c1 failed disconnected carol")
+			alice.must("c1 failed disconnected Limits.Handoff")
+			bob.want("release 1")
+			carol.fail(0, "late")
+			carol.fail(1, "late")
+			carol.fail(2, "none")
+		})
+	})
+	t.Run("silent, and nothing was sent", func(t *testing.T) {
+		recipientTest(t, 0, func(alice *localCode, bob, carol *raw) {
+			bob.give(0, senderHosted(0))
+			bob.want("finish 0")
+			alice.do("q = b.bar P")
+			alice.do("p = q.cap")
+			bob.want(`call 0 bar "P" on=import 0`)
+			bob.ret(0, "", senderPromise(1))
+			alice.do("c1 = p.creek one")
+			bob.want(`call 1 creek "one" on=import 1`)
+			bob.resolve(1, func(d rpc.CapDescriptor) {
+				thirdParty("carol", nonceA, 2)(d)
+				transport.ToContact(must(must(d.ThirdPartyHosted()).Id()).Struct()).SetOfCall(true)
+			})
+			bob.want("disembargo on=import 1 accept")
+			carol.want("accept 0 from=bob embargo=")
+			time.Sleep(limits.Handoff)
+			carol.want("bootstrap 1", "finish 1")
+			time.Sleep(limits.Dial)
+			carol.want("finish 0")
+			bob.want("release 1")
+			alice.do("c2 = p.creek two")
+			bob.want(`call 2 creek "two" on=import 2`)
+			bob.ret(2, "2nd")
+			alice.must("c2 returned 2nd")
+			bob.ret(1, "1st")
+			carol.fail(0, "late")
+			carol.fail(1, "none")
 		})
 	})
 }
