@@ -66,6 +66,8 @@ type awaited struct {
 type (
 	// adopted: by stands for the answer that q awaits.
 	adopted struct{ q, by *questionRef }
+	// adoptedMoved: the answer that q awaits is to come as to, and no longer as from. Both are held.
+	adoptedMoved struct{ q, from, to *questionRef }
 	// adoptedResult is what came of it.
 	adoptedResult struct {
 		q   *questionRef
@@ -80,13 +82,15 @@ type (
 	whenAnswered struct{ n *noOp }
 )
 
-// A mover is a sink on whose call nothing may have been pipelined yet.
+// A mover is a sink that may be answered by another question than it was.
 type mover interface {
-	// moved says whether nothing was; the sink has let go of from then, and holds to.
+	// moved says whether to can take the place of from, on which nothing was sent: the sink lets go of from then, and
+	// holds to. It is called in a turn of from's session.
 	moved(from, to *questionRef) bool
 }
 
-// adopted: the third party's answer is here, if not its results.
+// adopted: the third party's answer is here, if not its results. Where q is an answer of that kind itself, and its Return
+// has come before the news that it was awaited, what is to be done waits for that.
 func (s *session) adopted(m *adopted) {
 	var x question
 	open := m.q.gone == nil && s.questions.visit(m.q.id, func(e *question) { x = *e }) &&
@@ -96,18 +100,28 @@ func (s *session) adopted(m *adopted) {
 		return
 	}
 	x.awaits.unexpire()
-	if to, ok := x.to.(mover); ok && len(x.pipelined) == 0 && to.moved(m.q, m.by) {
-		s.questions.visit(m.q.id, func(e *question) { e.awaits, e.finished, e.to, e.on = nil, true, nil, nil })
-		s.send(msgFinish(m.q.id))
-		s.emit(do(func() { m.by.claim(x.to, m.q.ctx) }))
-		if x.on != nil {
-			s.pipelinedReturned(x.on)
-		}
-		check(s.returned(m.q.id, result{}, false))
-		return
-	}
 	x.awaits.by = m.by
-	s.emit(do(func() { m.by.claim(adoptedSink{m.q}, nil) }))
+	if !x.unclaimed {
+		s.takeOver(&x)
+	}
+}
+
+// takeOver has the answer that the question x awaits, and which is announced, take its place, or else bring its results.
+// It reports which.
+func (s *session) takeOver(x *question) (inPlace bool) {
+	q, by, to := x.ref, x.awaits.by, x.to
+	if m, ok := to.(mover); !ok || len(x.pipelined) > 0 || !m.moved(q, by) {
+		s.emit(do(func() { by.claim(adoptedSink{q}, nil) }))
+		return false
+	}
+	s.questions.visit(q.id, func(e *question) { e.awaits, e.finished, e.to, e.on = nil, true, nil, nil })
+	s.send(msgFinish(q.id))
+	s.emit(do(func() { by.claim(to, q.ctx) }))
+	if x.on != nil {
+		s.pipelinedReturned(x.on)
+	}
+	check(s.returned(q.id, result{}, false))
+	return true
 }
 
 // moved implements mover.
@@ -136,12 +150,31 @@ var _ sink = adoptedSink{}
 // forwarded implements sink. The call went out long ago.
 func (a adoptedSink) forwarded(q *questionRef) { q.drop() }
 
+// moved implements mover: who was to answer has forwarded the call once more, and is out of it.
+func (a adoptedSink) moved(from, to *questionRef) bool {
+	from.s.emit(do(func() { a.q.s.tellOr(&adoptedMoved{a.q, from, to}, to.drop) }))
+	return true
+}
+
 // setEarly implements sink. No method of ours has the call.
 func (a adoptedSink) setEarly(r result) { a.q.s.vat.later(r.free) }
 
 // settle implements sink.
 func (a adoptedSink) settle(r result) {
 	a.q.s.tellOr(&adoptedResult{a.q, r}, func() { a.q.s.vat.later(r.free) })
+}
+
+// adoptedMoved has the question hold to instead of from.
+func (s *session) adoptedMoved(m *adoptedMoved) {
+	over := m.to
+	if m.q.gone == nil {
+		s.questions.visit(m.q.id, func(x *question) {
+			if x.awaits != nil && x.awaits.by == m.from {
+				x.awaits.by, over = m.to, m.from
+			}
+		})
+	}
+	s.emit(letGo(over.drop))
 }
 
 // adoptedResult takes the results, by the new road.

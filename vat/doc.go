@@ -105,4 +105,11 @@
 // to the caller directly, if all three vats can do that; a caller who cannot be reached gets them by way of the vat
 // in between. A call whose answer does not show up within Limits.Awaited fails with disconnected, and the text says
 // who forwarded it to whom.
+//
+// Tail calls may follow each other through any number of vats. Each tells the caller that it has the call, and then who
+// has it next; once that one has told so too, those before are no longer needed, and may be lost. (They might
+// instead pass on the right to answer, with a signature, and not speak to the caller at all. But a vat does not know when a
+// call comes that its method will end in a tail call, and a caller who has heard of nobody can neither cancel there nor
+// tell a slow method from a lost one.) Where a vat on the way has no session with the caller yet, what it passes on comes
+// back to it: nobody waits for a dial.
 package vat

@@ -170,6 +170,8 @@ func (s *session) handle(m any) error {
 		s.emit(do(m.ref.letGoOfLeft))
 	case *adopted:
 		s.adopted(m)
+	case *adoptedMoved:
+		s.adoptedMoved(m)
 	case *adoptedResult:
 		return s.adoptedResult(m)
 	case *claimed:

@@ -80,6 +80,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.ref.stop()
 	case *adopted:
 		m.by.drop()
+	case *adoptedMoved:
+		m.to.drop()
 	case *adoptedResult:
 		s.vat.later(m.res.free)
 	case *claimed:

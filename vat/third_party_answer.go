@@ -278,12 +278,13 @@ func (a *adoptedCall) finished(to *answerRef) {
 	}
 }
 
-// leave: the introducer has finished its answer, or is lost. It reports whether nobody waits for the call now.
+// leave: the introducer has finished its answer, or is lost. It reports whether nobody waits for the call now. One that
+// was forwarded once more is announced all the same: by that the recipient knows what the next vat announces.
 func (a *adoptedCall) leave() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.left = true
-	if a.to == nil && !a.over {
+	if a.to == nil && !a.away && !a.over {
 		a.end()
 	}
 	return a.over
@@ -395,6 +396,12 @@ func (s *session) claimed(m *claimed) {
 	}
 	x := s.questions.get(m.q.id)
 	x.unclaimed, x.to = false, m.to
+	if x.awaits != nil && x.awaits.by != nil {
+		m.q.ctx = m.ctx
+		if entry := *x; s.takeOver(&entry) {
+			return
+		}
+	}
 	switch {
 	case x.returned:
 		s.hand(x, x.res)

@@ -217,6 +217,7 @@ func (r *raw) keep(id uint32, method, text, recipient, nonce string) {
 	r.send(func(m rpc.Message) {
 		c := must(m.NewCall())
 		writeCall(c, id, onImport(0), method, text, nil)
+		c.SetAllowThirdPartyTailCall(true)
 		await := must(transport.NewToAwait(c.Segment()))
 		encode(plainID(recipient), must(await.NewRecipient()))
 		kept := must(await.NewResults(1)).At(0)
@@ -287,6 +288,22 @@ func TestKeptResults(t *testing.T) {
 			bob.finish(0)
 			alice.finish(0)
 			alice.finish(1)
+		})
+	})
+	t.Run("of a tail call", func(t *testing.T) {
+		handoffTest(t, func(st *stage, bob, alice *raw) {
+			dave := st.dialRaw("dave", "carol").start()
+			dave.call(1, onImport(0), "keep", "D", senderHosted(0))
+			dave.want("return 1")
+			bob.keep(1, "tail", "D bar N", "alice", nonceA)
+			bob.want("return 1 resultsSentElsewhere")
+			dave.wantExactly(`call 0 bar "N" on=import 0`) // and comes back: it is carol who keeps the results
+			alice.accept(0, "bob", nonceA, "")
+			alice.silence()
+			dave.ret(0, "", senderHosted(1))
+			alice.want("return 0 thirdPartyHosted")
+			bob.finish(1)
+			alice.finish(0)
 		})
 	})
 	t.Run("null", func(t *testing.T) {
