@@ -117,7 +117,7 @@ func (a *Actor) Queued() (frames, bytes int) {
 	return a.frames, a.bytes
 }
 
-// Frames that are kept to be used again: how large each may be, and how many.
+// Frames that are kept to be used again: how large each may be, and how many. Larger ones go to the spares of all.
 const (
 	spareFrame  = 1 << 10
 	spareFrames = 64
@@ -125,15 +125,16 @@ const (
 
 // Buffer is an empty slice with that capacity or more, for a frame to be sent.
 func (a *Actor) Buffer(size int) []byte {
-	if size <= spareFrame {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		for n := len(a.free); n > 0; n = len(a.free) {
-			b := a.free[n-1]
-			a.free = a.free[:n-1]
-			if cap(b) >= size {
-				return b
-			}
+	if size > spareFrame {
+		return spareBytes(size)[:0]
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for n := len(a.free); n > 0; n = len(a.free) {
+		b := a.free[n-1]
+		a.free = a.free[:n-1]
+		if cap(b) >= size {
+			return b
 		}
 	}
 	return make([]byte, 0, max(size, 256))
@@ -352,7 +353,9 @@ func (a *Actor) written(batch [][]byte, err error, last bool) {
 	a.bytes -= size(batch)
 	a.tellRoom()
 	for i, frame := range batch {
-		if cap(frame) <= spareFrame && len(a.free) < spareFrames {
+		if cap(frame) > spareFrame {
+			giveSpare(frame)
+		} else if len(a.free) < spareFrames {
 			a.free = append(a.free, frame[:0])
 		}
 		batch[i] = nil

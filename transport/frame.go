@@ -15,8 +15,8 @@ const (
 	// readBuffer is what one read from the medium can bring: many small frames.
 	readBuffer = 32 << 10
 
-	// bodyChunk is allocated on a peer's mere word that a body will follow. More is allocated only as
-	// bytes arrive, so announcing 64 MiB costs the peer 64 MiB, not us.
+	// bodyChunk is taken on a peer's mere word that a body will follow, or as much as it has once sent in one. More is
+	// taken only as bytes arrive, so having us keep 64 MiB for it costs the peer that many, too.
 	bodyChunk = 64 << 10
 
 	// coalesceBytes is up to where frames are copied together for one write. Under TLS each write is at
@@ -36,6 +36,7 @@ type frameReader struct {
 	r      *bufio.Reader
 	limits Limits
 	lost   bool
+	most   int // the largest body that has come whole
 
 	header []byte // scratch, reused
 	sizes  []int  // bytes of each segment, reused
@@ -66,8 +67,8 @@ func (f *frameReader) message() (*capnp.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(f.sizes) == 1 && total <= smallBody {
-		return f.small(total)
+	if len(f.sizes) == 1 {
+		return f.single(total)
 	}
 	body, err := f.readBody(total)
 	if err != nil {
@@ -112,39 +113,36 @@ func (f *frameReader) readHeader() (total int, err error) {
 	return int(sum - headerBytes), nil
 }
 
-// readBody reads total bytes, having allocated at any time no more than bodyChunk and thrice what came.
+// readBody reads total bytes, having taken at any time no more than bodyChunk, or most, and thrice what came.
 func (f *frameReader) readBody(total int) ([]byte, error) {
-	body := make([]byte, min(total, bodyChunk))
+	body := spareBytes(min(total, max(bodyChunk, f.most)))
 	for have := 0; ; {
 		n, err := io.ReadFull(f.r, body[have:])
 		if err != nil {
+			giveSpare(body)
 			return nil, noEOF(err)
 		}
 		if have += n; have == total {
+			f.most = max(f.most, total)
 			return body, nil
 		}
-		bigger := make([]byte, min(total, 2*have))
+		bigger := spareBytes(min(total, 2*have))
 		copy(bigger, body)
+		giveSpare(body)
 		body = bigger
 	}
 }
 
-// newMessage makes a message of body, which it keeps, and which no one may change from here on.
+// newMessage makes a message of several segments of body, which it keeps, and which no one may change from here on.
 func newMessage(body []byte, sizes []int, limits Limits) (*capnp.Message, error) {
-	var arena capnp.Arena
-	if len(sizes) == 1 {
+	segments := make([][]byte, len(sizes))
+	at := 0
+	for i, size := range sizes {
 		// The capacity is cut so that nothing can be appended to what a peer sent.
-		arena = capnp.SingleSegment(body[:len(body):len(body)])
-	} else {
-		segments := make([][]byte, len(sizes))
-		at := 0
-		for i, size := range sizes {
-			segments[i] = body[at : at+size : at+size]
-			at += size
-		}
-		arena = capnp.MultiSegment(segments)
+		segments[i] = body[at : at+size : at+size]
+		at += size
 	}
-	msg, _, err := capnp.NewMessage(arena)
+	msg, _, err := capnp.NewMessage(capnp.MultiSegment(segments))
 	if err != nil {
 		return nil, &FrameError{Reason: err.Error()}
 	}

@@ -136,6 +136,24 @@ func TestReadAllocatesWhatComes(t *testing.T) {
 	}
 }
 
+// Who has sent much in one is believed that it will again, but no more than that.
+func TestReadBelievesWhatCame(t *testing.T) {
+	const size, slack = 1 << 20, 256 << 10
+	limits := DefaultLimits()
+	announced := header(uint32(limits.MaxMessageBytes/wordBytes - 1))
+	r := newFrameReader(bytes.NewReader(append(numbered(1, size), announced...)), limits)
+	if _, err := r.next(); err != nil { // and it is kept
+		t.Fatal(err)
+	}
+	var err error
+	if got := allocated(func() { _, err = r.next() }); got > size+size/perOctave+slack {
+		t.Errorf("%d bytes came once: %d bytes allocated for what did not come", size, got)
+	}
+	if err != io.ErrUnexpectedEOF {
+		t.Fatalf("%v, want io.ErrUnexpectedEOF", err)
+	}
+}
+
 func TestMessageCannotBeAppendedTo(t *testing.T) {
 	stream := append(frame(1), frame(2)...)
 	msg, err := readerOf(stream).next()

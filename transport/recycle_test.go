@@ -2,15 +2,19 @@ package transport
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"capnproto.org/go/capnp/v3"
 )
 
-// Small messages take their memory from those that were given back, and nothing of one shows in the next.
+// Messages take their memory from those that were given back, and nothing of one shows in the next.
 func TestRecycle(t *testing.T) {
 	var stream bytes.Buffer
 	texts := []string{"a longer text that goes first", "short", "", "another"}
+	for _, size := range []int{smallBody, 3 * bodyChunk, 2 * bodyChunk} {
+		texts = append(texts, strings.Repeat("x", size), "short again")
+	}
 	for _, text := range texts {
 		msg, seg := capnp.NewSingleSegmentMessage(nil)
 		root, err := capnp.NewRootStruct(seg, capnp.ObjectSize{PointerCount: 1})
@@ -35,10 +39,10 @@ func TestRecycle(t *testing.T) {
 		}
 		p, err := root.Struct().Ptr(0)
 		if got := p.Text(); err != nil || got != want {
-			t.Errorf("read %q, %v, want %q", got, err, want)
+			t.Errorf("read %.50q, %v, want %.50q", got, err, want)
 		}
 		if !Recycle(msg) {
-			t.Error("a small message was not taken back")
+			t.Errorf("a message with %d bytes was not taken back", len(want))
 		}
 	}
 	other, _ := capnp.NewSingleSegmentMessage(nil)

@@ -23,10 +23,19 @@ func newMessage() rpc.Message {
 // at from then on. Its capabilities are released, so unless there are none, it is not for turns (see [Vat.later]). A
 // message that is never recycled is garbage in the end, and no harm done.
 func recycle(msg *capnp.Message) {
-	if !transport.Recycle(msg) {
-		messages.Put(msg)
+	if transport.Recycle(msg) {
+		return
 	}
+	if seg, err := msg.Segment(0); err == nil && cap(seg.Data()) > pooledArena {
+		msg.Arena = nil // before it is released
+	}
+	msg.Release()
+	messages.Put(msg)
 }
+
+// pooledArena is the most that go-capnp keeps of an arena that is released. What is larger it clears all the same, twice,
+// which takes longer than everything else that happens to a large message, and leaves it to the garbage collector.
+const pooledArena = 512 << 10
 
 // recycleLater is recycle for turns.
 func (v *Vat) recycleLater(msg *capnp.Message) {
