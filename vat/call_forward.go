@@ -28,7 +28,8 @@ type forwarding struct {
 var _ sink = (*forwarding)(nil)
 
 // forwardingOf is the sink that c, about to go out on s, gets in place of its own if its results can go elsewhere; nil if
-// not. Only tail calls are: what passes through here otherwise is about to be handed off as it is.
+// not. Only tail calls are: what passes through here otherwise is about to be handed off as it is. Results that are kept
+// for a third party are awaited here by its Accept.
 func (s *session) forwardingOf(c *call) *forwarding {
 	if !c.tail || !s.has(transport.FeatureCallForwarding) {
 		return nil
@@ -44,7 +45,7 @@ func (s *session) forwardingOf(c *call) *forwarding {
 	default:
 		return nil
 	}
-	if !f.ref.mayAwait || f.ref.early || f.ref.s.end.Load() != nil {
+	if !f.ref.mayAwait || f.ref.early || len(f.ref.kept) > 0 || f.ref.s.end.Load() != nil {
 		return nil
 	}
 	if !f.yourself() {

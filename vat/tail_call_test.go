@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"capnproto.org/go/capnp/v3/exc"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/vat/internal/testapi"
 )
@@ -98,6 +99,45 @@ func TestTailCalls(t *testing.T) {
 			arrives(t, "the end of the object", end.down)
 		})
 	}
+}
+
+// Bob returns a call of alice's early, and has carol keep its results for her. Carol answers it by a tail call: the results
+// are still hers to keep.
+func TestTailCallWithKeptResults(t *testing.T) {
+	c := newCluster(t)
+	c.start("alice", nil)
+	c.start("bob", earlyProbes)
+	c.start("carol", nil)
+	c.start("dave", nil)
+	p, resolver := c.promiseAt("bob")
+	p.Release()
+	end, held := newProbe("end")
+	c.keep("dave", held)
+	held.Release()
+	first, err := Spawn[testapi.Probe](c.byName["carol"], testapi.Probe_Methods, func() testapi.Probe_Server {
+		return tailor{nil, c.ready("carol", "dave")}
+	})
+	check(err)
+	c.keep("carol", first)
+	first.Release()
+	kept, releaseKept := c.ready("alice", "bob").Kept(t.Context(), nil)
+	wait, releaseWait := kept.Probe().Wait(t.Context(), nil)
+	early, err := wait.Struct()
+	check(err)
+	tails, releaseTails := c.ready("bob", "carol").Kept(t.Context(), nil)
+	got, err := tails.Struct()
+	check(err)
+	resolver.Fulfill(got.Probe().AddRef())
+	arrives(t, "wait at dave", c.objects["dave"].entered)
+	c.objects["dave"].let <- struct{}{}
+	check(noteOn(t.Context(), early.Probe(), 1, 1))
+	end.wantOrder(t, 1, 1)
+	if n := c.count(message{"bob", false, "dave", rpc.Message_Which_thirdPartyAnswer}); n > 0 {
+		t.Errorf("bob was sent %d answers of dave's, and awaits none", n)
+	}
+	releaseTails()
+	releaseWait()
+	releaseKept()
 }
 
 // A method that was called by go-capnp alone, with the context of a method that a vat has called, does not take that

@@ -49,7 +49,12 @@ func (s *session) take(q *questionRef, res result, pins []pin) error {
 		return nil
 	}
 	var pipelined [][]capnp.PipelineOp
-	s.questions.visit(q.id, func(x *question) { pipelined, x.taking = x.pipelined, false })
+	s.questions.visit(q.id, func(x *question) {
+		x.taking = false
+		if !x.finished { // or nobody uses them, and what is pipelined can no longer be followed by a Disembargo
+			pipelined = x.pipelined
+		}
+	})
 	if res.err == nil && res.content.Message() != nil {
 		table := res.content.Message().CapTable()
 		for i, path := range pathsTo(res.content, pipelined) {
