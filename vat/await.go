@@ -8,6 +8,7 @@ import (
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/transport"
+	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
 // A call of ours may be forwarded by who got it: its Return then says that a third party answers. That one sends a
@@ -192,7 +193,7 @@ func (s *session) adoptedResult(m *adoptedResult) error {
 		return nil
 	}
 	s.emit(do(x.awaits.by.drop))
-	if m.res.err == nil && x.inFlight > 0 && !m.res.plain && m.res.content.Message() != nil {
+	if m.res.err == nil && x.inFlight > 0 && !m.res.plain && m.res.content.Message() != nil && !s.vat.breaks(hook.NewRoad) {
 		table := m.res.content.Message().CapTable()
 		for i, path := range pathsTo(m.res.content, x.pipelined) {
 			if i < table.Len() {

@@ -17,6 +17,8 @@ type dispatcher struct {
 	start time.Time
 	taken map[time.Duration]bool // by what is to run, since start
 	near  time.Duration
+	idle  []chan func() // of goroutines that have run something: their stacks have grown, which is a quarter of a run's time
+	over  bool
 }
 
 func newDispatcher(seed uint64) *dispatcher {
@@ -36,8 +38,44 @@ func (d *dispatcher) Schedule(f func()) {
 	at := d.moment(soon)
 	time.AfterFunc(at-time.Since(d.start), func() {
 		d.pass(at)
-		f()
+		d.run(f)
 	})
+}
+
+// run runs f on an idle goroutine.
+func (d *dispatcher) run(f func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := len(d.idle); n > 0 {
+		d.idle[n-1] <- f
+		d.idle = d.idle[:n-1]
+		return
+	}
+	next := make(chan func(), 1)
+	next <- f
+	go func() {
+		for f := range next {
+			f()
+			d.mu.Lock()
+			if d.over {
+				close(next)
+			} else {
+				d.idle = append(d.idle, next)
+			}
+			d.mu.Unlock()
+		}
+	}()
+}
+
+// end has all goroutines of the dispatcher end.
+func (d *dispatcher) end() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.over = true
+	for _, next := range d.idle {
+		close(next)
+	}
+	d.idle = nil
 }
 
 // sleep waits until a moment of its own after wait, or until hurry is closed.

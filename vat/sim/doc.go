@@ -1,6 +1,8 @@
 // Package sim lets a few vats do random things to each other: hold, pass on, pipeline on, resolve and release
 // references, cancel calls, panic, break connections, crash and come back. It has tests and nothing else.
 //
+// Half of the seeds have fronts: objects that answer every call by a tail call of another object, in chains too.
+//
 // A run is a world, made from a plan, which follows from a seed. The engine (world, drive, object, faults) does what
 // applications do and tells the oracle, which knows nothing else. The oracle promises for each run what package
 // vat does: calls on one reference arrive in their order, none twice, and at one object; none is lost as long as

@@ -78,6 +78,7 @@ func id(name string) transport.VatID { return transport.VatID("plain:" + name) }
 func run(t *testing.T, p plan) {
 	synctest.Test(t, func(t *testing.T) {
 		w := &world{t: t, plan: p, memory: transport.NewMemory(), hurry: make(chan struct{}), dispatcher: newDispatcher(p.seed)}
+		defer w.dispatcher.end()
 		w.oracle.init(w.fail, p.trouble == breaks)
 		for i := range p.vats {
 			m := &member{w: w, name: fmt.Sprintf("v%d", i), index: i, rand: rand.New(rand.NewPCG(p.seed, uint64(1000+i)))}

@@ -32,9 +32,10 @@ const (
 	Loopback      Rule = "loopback"       // a promise that resolves to an object here is called at once, without embargo
 	AcceptEmbargo Rule = "accept-embargo" // a resolution is accepted without embargo
 	Provision     Rule = "provision"      // an Accept returns although its embargo stands
+	NewRoad       Rule = "new-road"       // what a forwarded call returned is called with calls on the old road still under way
 	Direct        Rule = "direct"         // what waits for a question that has returned goes to the end of the mailbox
 )
 
 // Rules are all that can be broken.
 var Rules = []Rule{Gate, OwnMailbox, Marker, Echo, EarlyID, OneTurn, AnswerTurn, PinAtOnce, PinNever, Loopback, AcceptEmbargo,
-	Provision, Direct}
+	Provision, NewRoad, Direct}
