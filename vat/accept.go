@@ -31,7 +31,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 		return err
 	}
 	key := provisionKey{s.peer, *n}
-	s.emit(do(func() {
+	s.emit(letGo(func() { // also where the turn fails: the end of the session lets go of the provision, and so of to
 		again := false
 		pr, err := s.vat.provision(key, charge{s.peer, true}, func(x *provision) []outcome {
 			if again = x.known; again {
@@ -91,7 +91,7 @@ func (s *session) onAccept(a rpc.Accept) error {
 func (s *session) provisionFinished(a *answer) {
 	ref := a.ref
 	if p := a.provides; p != nil {
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			p.visit(func(x *provision) []outcome {
 				x.provide = nil
 				return x.end(errWithdrawn)
@@ -100,7 +100,7 @@ func (s *session) provisionFinished(a *answer) {
 		}))
 	}
 	if p := a.accepts; p != nil && !a.returned {
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			p.leave(ref)
 			ref.settleIfRunning()
 		}))

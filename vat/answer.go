@@ -204,9 +204,9 @@ func (s *session) answerSettled(m *settledAnswer) error {
 	}
 	switch q := await; {
 	case !known && left == nil:
-		s.emit(do(func() { m.ref.orphaned(m.res) }))
+		s.emit(letGo(func() { m.ref.orphaned(m.res) }))
 	case q != nil:
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			awaitEcho(q, func() { m.ref.post(&settledAnswer{m.ref, m.res, true}) })
 		}))
 	case left != nil:
@@ -278,7 +278,7 @@ func (s *session) handOnLater(ds []delivery) {
 func (s *session) settleParts(a *answer, res result, pins []pin) {
 	s.feed(a.feeds, res, pins)
 	for _, k := range a.ref.kept {
-		s.emit(do(func() { k.offer(res, pins) }))
+		s.emit(letGo(func() { k.offer(res, pins) }))
 	}
 	if a.away != nil {
 		s.answerInstead(a.away, a.share())

@@ -12,7 +12,7 @@ func (s *session) cancelAnswer(id uint32) {
 			s.emit(letGo(q.drop))
 		default:
 			for _, p := range a.pipe.dropCanceled() {
-				s.emit(do(func() { p.reject(errCanceled) }))
+				s.emit(letGo(func() { p.reject(errCanceled) }))
 			}
 			if len(a.pipe.queue) == 0 {
 				s.emit(do(a.ref.giveUp))

@@ -14,12 +14,12 @@ func (s *session) settleLeft(ref *answerRef, res result) {
 	ref.left = nil
 	delete(s.left, ref)
 	if on != nil {
-		s.emit(do(on.drop))
+		s.emit(letGo(on.drop))
 	}
 	s.handOn(ds)
 	s.feed(ref.feeds, res, pins)
 	ref.feeds = nil
-	s.emit(do(func() { ref.orphaned(res) }))
+	s.emit(letGo(func() { ref.orphaned(res) }))
 	s.freeLater(pins...)
 }
 

@@ -54,7 +54,7 @@ func (s *session) feed(feeds []feed, res result, pins []pin) {
 	s.feeds -= len(feeds)
 	for _, f := range feeds {
 		to := res.pinAt(s.vat, f.path, pins)
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			fulfil := f.p.settleOn(to)
 			s.vat.later(fulfil)
 			s.vat.later(f.client.Release)

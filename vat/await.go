@@ -43,7 +43,7 @@ func (s *session) onAwait(id uint32, q *questionRef, r rpc.Return) error {
 	case !isCall:
 		return fault("Return of question %d from a third party, but it is no call", id)
 	case given:
-		s.emit(do(func() { s.vat.stopAwaiting(w.key, of) }))
+		s.emit(letGo(func() { s.vat.stopAwaiting(w.key, of) }))
 		return s.returned(id, result{err: errCanceled}, false)
 	}
 	w.unexpire = q.expireAwait(of)
@@ -97,7 +97,7 @@ func (s *session) adopted(m *adopted) {
 	open := m.q.gone == nil && s.questions.visit(m.q.id, func(e *question) { x = *e }) &&
 		x.awaits != nil && !x.finished && !x.returned
 	if !open {
-		s.emit(do(m.by.drop))
+		s.emit(letGo(m.by.drop))
 		return
 	}
 	x.awaits.unexpire()
@@ -117,7 +117,7 @@ func (s *session) takeOver(x *question) (inPlace bool) {
 	}
 	s.questions.visit(q.id, func(e *question) { e.awaits, e.finished, e.to, e.on = nil, true, nil, nil })
 	s.send(msgFinish(q.id))
-	s.emit(do(func() { by.claim(to, q.ctx) }))
+	s.emit(letGo(func() { by.claim(to, q.ctx) }))
 	if x.on != nil {
 		s.pipelinedReturned(x.on)
 	}
@@ -153,7 +153,7 @@ func (a adoptedSink) forwarded(q *questionRef) { q.drop() }
 
 // moved implements mover: who was to answer has forwarded the call once more, and is out of it.
 func (a adoptedSink) moved(from, to *questionRef) bool {
-	from.s.emit(do(func() { a.q.s.tellOr(&adoptedMoved{a.q, from, to}, to.drop) }))
+	from.s.emit(letGo(func() { a.q.s.tellOr(&adoptedMoved{a.q, from, to}, to.drop) }))
 	return true
 }
 
@@ -189,10 +189,10 @@ func (s *session) adoptedResult(m *adoptedResult) error {
 		})
 	}
 	if x.awaits == nil {
-		s.emit(do(func() { s.vat.later(m.res.free) }))
+		s.emit(letGo(func() { s.vat.later(m.res.free) }))
 		return nil
 	}
-	s.emit(do(x.awaits.by.drop))
+	s.emit(letGo(x.awaits.by.drop))
 	if m.res.err == nil && x.inFlight > 0 && !m.res.plain && m.res.content.Message() != nil && !s.vat.breaks(hook.NewRoad) {
 		table := m.res.content.Message().CapTable()
 		for i, path := range pathsTo(m.res.content, x.pipelined) {
@@ -207,9 +207,9 @@ func (s *session) adoptedResult(m *adoptedResult) error {
 // letGoOfAwaited: the question that waits is given up.
 func (s *session) letGoOfAwaited(w *awaited) {
 	w.unexpire()
-	s.emit(do(func() { s.vat.stopAwaiting(w.key, w.of) }))
+	s.emit(letGo(func() { s.vat.stopAwaiting(w.key, w.of) }))
 	if w.by != nil {
-		s.emit(do(w.by.drop))
+		s.emit(letGo(w.by.drop))
 	}
 }
 
@@ -299,6 +299,6 @@ func (s *session) whenAnswered(m *whenAnswered) {
 		})
 	}
 	if !wait {
-		s.emit(do(m.n.pass))
+		s.emit(letGo(m.n.pass))
 	}
 }

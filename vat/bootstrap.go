@@ -49,7 +49,7 @@ type askBootstrap struct {
 func (s *session) sendBootstrap(a *askBootstrap) {
 	if err := s.questionRoom(); err != nil {
 		a.q.end(err)
-		s.emit(do(func() { a.at.breakWith(err) }))
+		s.emit(letGo(func() { a.at.breakWith(err) }))
 		return
 	}
 	s.send(msgBootstrap(s.ask(a.q, &question{at: a.at})))
@@ -65,7 +65,7 @@ func (s *session) onBootstrap(b rpc.Bootstrap) error {
 	c := s.vat.bootstrap
 	if offer := s.vat.offer; offer != nil {
 		c = offer(s.peer)
-		s.emit(do(func() { s.vat.later(c.Release) }))
+		s.emit(letGo(func() { s.vat.later(c.Release) }))
 	}
 	if c.IsValid() {
 		p := s.vat.pinClient(c)

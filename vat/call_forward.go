@@ -157,10 +157,10 @@ func (s *session) answerAway(m *answerAway) {
 		}))
 	}
 	s.returnMessage(ref.id, msg, r)
-	s.emit(do(ref.flight.end))
+	s.emit(letGo(ref.flight.end))
 	s.leadAway(feeds, m.q)
 	if finished {
-		s.emit(do(func() { m.q.keep(ref.stop) }))
+		s.emit(letGo(func() { m.q.keep(ref.stop) }))
 		s.maybeForgetAnswer(ref.id)
 	}
 }
@@ -169,7 +169,7 @@ func (s *session) answerAway(m *answerAway) {
 // come here. It takes over a hold on q.
 func (s *session) leadAway(feeds []feed, q *questionRef) {
 	s.feeds -= len(feeds)
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		s.vat.later(func() {
 			for _, f := range feeds {
 				q.hold()
@@ -184,7 +184,7 @@ func (s *session) leadAway(feeds []feed, q *questionRef) {
 // answerBack answers the peer's call anew, by what the vat that answers has given back.
 func (s *session) answerBack(m *answerBack) {
 	if !s.isAway(m.f) {
-		s.emit(do(m.q.drop))
+		s.emit(letGo(m.q.drop))
 		return
 	}
 	m.f.done = true
@@ -196,10 +196,10 @@ func (s *session) answerBack(m *answerBack) {
 // answerInstead answers the peer's call anew, with res, which it takes over.
 func (s *session) answerInstead(f *forwarding, res result) {
 	if f.yourself() || !s.isAway(f) {
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.emit(letGo(func() { s.vat.later(res.free) }))
 		return
 	}
-	s.emit(do(func() { s.vat.stopAwaiting(f.key(), f.to.peer) }))
+	s.emit(letGo(func() { s.vat.stopAwaiting(f.key(), f.to.peer) }))
 	f.done = true
 	ref := s.announce(f.key())
 	s.settleAnswer(ref.id, res)
@@ -215,7 +215,7 @@ func (s *session) isAway(f *forwarding) bool {
 // leftAway ends our part in a call that the peer has finished.
 func (s *session) leftAway(a *answer) {
 	f, q := a.away, a.pipe.on
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		if !f.yourself() {
 			s.vat.stopAwaiting(f.key(), f.to.peer)
 		}

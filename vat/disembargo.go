@@ -96,7 +96,7 @@ func (s *session) passDisembargo(target wireTarget, d *disembargo) {
 // Provide operation which initiated this handoff." Its transform stays null.
 func (s *session) sendAcceptDisembargo(d *disembargo) {
 	q := d.provide
-	s.emit(do(q.drop))
+	s.emit(letGo(q.drop))
 	if q.s != s || q.gone != nil || !q.asked {
 		return // the Provide is finished: nobody waits for this any more
 	}

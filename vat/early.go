@@ -182,7 +182,7 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 		}
 	}
 	check(call.SendResultsTo().SetThirdParty(await.ToPtr()))
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		e.mu.Lock()
 		e.moved = true
 		e.mu.Unlock()

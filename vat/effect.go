@@ -7,7 +7,14 @@ import (
 
 // An effect is what a turn wants done once it has succeeded. Those that every call has are of objects that the call
 // has anyway, and so need no memory of their own.
-type effect interface{ apply(s *session) }
+//
+// Where the turn fails, each is discarded instead: nothing is sent, and nothing is begun; but the tables have given away
+// already what it was to deal with, so whoever waits for that is told, and what nobody has is let go of. Otherwise a peer
+// could have an object of ours live for ever by breaking the protocol, and a mistake of ours could leave a caller waiting.
+type effect interface {
+	apply(s *session)
+	discard(s *session, why error)
+}
 
 // sendFrame sends a message, which it owns, with the capabilities in its table, and recycles it.
 type sendFrame capnp.Message
@@ -21,6 +28,8 @@ func (e *sendFrame) apply(s *session) {
 	}
 }
 
+func (e *sendFrame) discard(*session, error) {}
+
 // sendShared is sendFrame for a message of which the tables keep a part.
 type sendShared capnp.Message
 
@@ -30,10 +39,14 @@ func (e *sendShared) apply(s *session) {
 	s.vat.resetLater(msg)
 }
 
+func (e *sendShared) discard(*session, error) {}
+
 // readThrough recycles a message that nobody looks at any more.
 type readThrough capnp.Message
 
 func (e *readThrough) apply(s *session) { s.vat.recycleLater((*capnp.Message)(e)) }
+
+func (e *readThrough) discard(*session, error) {}
 
 // putParcel puts a parcel on the road of somebody else.
 type putParcel struct{ delivery }
@@ -42,6 +55,8 @@ func (e putParcel) apply(*session) {
 	e.to.put(e.parcel)
 	e.to.wake()
 }
+
+func (e putParcel) discard(_ *session, why error) { e.reject(why) }
 
 // putCall is putParcel for a call, which knows where.
 type putCall call
@@ -52,6 +67,8 @@ func (e *putCall) apply(*session) {
 	to.put((*call)(e))
 	to.wake()
 }
+
+func (e *putCall) discard(_ *session, why error) { (*call)(e).reject(why) }
 
 // callSent tells of a call that has gone out on a wire.
 type callSent call
@@ -70,6 +87,13 @@ func (e *callSent) apply(s *session) {
 	}
 }
 
+// discard leaves the caller to the end of the session: the question is in its table.
+func (e *callSent) discard(*session, error) {
+	if c := (*call)(e); !c.sent.unsure {
+		c.releaseLater()
+	}
+}
+
 // settleCall hands a result to whoever waits for it.
 type settleCall struct {
 	to  sink
@@ -77,6 +101,8 @@ type settleCall struct {
 }
 
 func (e settleCall) apply(*session) { e.to.settle(e.res) }
+
+func (e settleCall) discard(s *session, _ error) { e.apply(s) }
 
 // handResult is settleCall for the result of a question.
 type handResult questionRef
@@ -87,10 +113,18 @@ func (e *handResult) apply(*session) {
 	to.settle(res)
 }
 
+func (e *handResult) discard(s *session, why error) {
+	s.vat.later(e.res.free)
+	e.res = result{err: why}
+	e.apply(s)
+}
+
 // endQuestion tells that a question is over: see forget.
 type endQuestion questionRef
 
 func (e *endQuestion) apply(*session) { (*questionRef)(e).end(e.gone) }
+
+func (e *endQuestion) discard(s *session, _ error) { e.apply(s) }
 
 // stopCall is for a call of the peer's that has its result.
 type stopCall answerRef
@@ -101,10 +135,13 @@ func (e *stopCall) apply(*session) {
 	ref.flight.end()
 }
 
-// do is any other effect: it enqueues at most.
+func (e *stopCall) discard(s *session, _ error) { e.apply(s) }
+
+// do is any other effect that is left undone where the turn fails. It enqueues at most.
 type do func()
 
-func (e do) apply(*session) { e() }
+func (e do) apply(*session)          { e() }
+func (e do) discard(*session, error) {}
 
 func (s *session) emit(e effect)      { s.out = append(s.out, e) }
 func (s *session) send(m rpc.Message) { s.emit((*sendFrame)(m.Message())) }
@@ -118,13 +155,14 @@ func (s *session) deliver(to road, p parcel) {
 	s.emit(putParcel{delivery{to, p}})
 }
 
-func (s *session) reject(p parcel, err error) { s.emit(do(func() { p.reject(err) })) }
+func (s *session) reject(p parcel, err error) { s.emit(letGo(func() { p.reject(err) })) }
 
-// letGo is an effect that lets go of what no table has any more. It is carried out also where the turn fails, for else
-// nobody would: a peer could have an object of ours live for ever by breaking the protocol.
+// letGo is do for what no table has any more, and which is let go of, or handed to whoever waits, also where the turn
+// fails: for else nobody would.
 type letGo func()
 
-func (e letGo) apply(*session) { e() }
+func (e letGo) apply(*session)          { e() }
+func (e letGo) discard(*session, error) { e() }
 
 // freeLater has pins released off the turn. No table has them any more.
 func (s *session) freeLater(pins ...pin) {

@@ -162,7 +162,7 @@ func (s *session) lift(id uint32) error {
 		}
 		s.deliver(x.road.to.road, p)
 	}
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		if s.vat.breaks(hook.Marker) {
 			x.ref.settleOn(x.road.to.again())
 		}
@@ -176,7 +176,7 @@ func (s *session) lift(id uint32) error {
 func (s *session) shorten(m *shorten) {
 	s.embargoes.remove(m.e.id)
 	s.embargoes.ids.giveBack(m.e.id)
-	s.emit(do(func() { m.apply(s.vat) }))
+	s.emit(letGo(func() { m.apply(s.vat) }))
 }
 
 // apply takes the short cut, for what is pinned to the embargo first: who has the reference has heard more.

@@ -132,7 +132,7 @@ func (s *session) exportResolved(m *resolved) {
 	s.exports.visit(m.w.id, func(x *export) { e = *x })
 	if e.watch != m.w {
 		// Released meanwhile. "There is no longer any reason to send a Resolve"; the Provide is finished.
-		s.emit(do(func() { m.free(s.vat) }))
+		s.emit(letGo(func() { m.free(s.vat) }))
 		return
 	}
 	to := m.to
@@ -153,7 +153,7 @@ func (s *session) exportResolved(m *resolved) {
 	if broken.err != nil {
 		check(setException(must(r.NewException()), broken.err))
 		m.to = to
-		s.emit(do(func() { m.free(s.vat) }))
+		s.emit(letGo(func() { m.free(s.vat) }))
 	} else {
 		via, vine := to.road, to
 		if m.w.promise != nil {
@@ -170,7 +170,7 @@ func (s *session) exportResolved(m *resolved) {
 		}
 	}
 	s.exports.visit(m.w.id, func(x *export) { x.watch, x.resolved = nil, true })
-	s.emit(do(m.w.letGo))
+	s.emit(letGo(m.w.letGo))
 	delete(s.exported, e.key)
 	s.send(msg)
 	s.flushBroken()

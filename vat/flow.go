@@ -55,7 +55,7 @@ func (s *session) resultRoom(id uint32, res result) result {
 		size = messageBytes + len(res.err.Error())
 	}
 	if max := s.vat.limits.ResultBytes; s.resultBytes+size > max {
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.emit(letGo(func() { s.vat.later(res.free) }))
 		return result{err: s.vat.beyondLimit("ResultBytes", max, "bytes of results that are not finished")}
 	}
 	s.resultBytes += size

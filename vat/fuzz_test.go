@@ -24,7 +24,7 @@ import (
 // A fuzzWorld is a vat with an object, and two peers that say what the bytes of a fuzz test tell them to. As long as
 // that is by the rules (lawful), the vat finds no fault with it, keeps to the rules itself, and has nothing left once
 // the peers have given back what they hold. Whatever they say, it does not panic, a fault has a reason, and nothing is
-// left once the sessions have ended.
+// left once the sessions have ended. Nor is that so where the vat is clumsy: turns fail by mistakes of its own then.
 type fuzzWorld struct {
 	t      *testing.T
 	b      []byte
@@ -33,6 +33,7 @@ type fuzzWorld struct {
 	local  testapi.Probe
 	peers  [2]*fuzzPeer
 	lawful bool
+	clumsy bool
 	log    strings.Builder
 }
 
@@ -85,7 +86,8 @@ func newFuzzWorld(t *testing.T, b []byte) *fuzzWorld {
 		w.peers[i].note = func(m rpc.Message) { w.note("us", name, m) }
 	}
 	w.peers[0].other, w.peers[1].other = w.peers[1], w.peers[0]
-	w.lawful = w.next(4) > 0
+	kind := w.next(8)
+	w.lawful, w.clumsy = kind%4 > 0, kind == 7
 	return w
 }
 
@@ -123,7 +125,7 @@ func (w *fuzzWorld) run() {
 			w.settle()
 		}
 	}
-	if w.lawful {
+	if w.lawful && !w.clumsy {
 		w.windUp()
 	}
 	for _, p := range w.peers {
@@ -172,21 +174,15 @@ func (w *fuzzWorld) settle() {
 // turn runs one, and those that follow from it, and says whether nothing was left to do.
 func (w *fuzzWorld) turn(p *fuzzPeer, f func() error) (quiet bool) {
 	quiet = true
-	err := f()
+	err := w.attempt(p, f)
+	var m any
 	for err == nil {
-		if err = p.s.applyAll(); err != nil {
-			break
-		}
-		left := p.s.queue.Take()
-		if len(left) == 0 {
+		if p.s.waiting = append(p.s.waiting, p.s.queue.Take()...); len(p.s.waiting) == 0 {
 			break
 		}
 		quiet = false
-		for _, m := range left {
-			if err = p.s.handle(m); err != nil {
-				break
-			}
-		}
+		m, p.s.waiting = p.s.waiting[0], p.s.waiting[1:]
+		err = w.attempt(p, func() error { return p.s.handle(m) })
 	}
 	if len(p.wrong) > 0 && w.lawful {
 		w.t.Errorf("the vat has said: %q", p.wrong)
@@ -196,15 +192,43 @@ func (w *fuzzWorld) turn(p *fuzzPeer, f func() error) (quiet bool) {
 		return quiet
 	}
 	var fault *protocolFault
-	if !errors.As(err, &fault) || fault.reason == "" {
+	if err != errMistake && (!errors.As(err, &fault) || fault.reason == "") {
 		w.t.Errorf("a turn ended with %v", err)
 	}
-	if w.lawful {
+	if err != errMistake && w.lawful {
 		w.t.Errorf("%s has kept to the rules: %v", p.name, err)
 	}
 	fmt.Fprintf(&w.log, "%s is cut off: %v\n", p.name, err)
 	w.end(p, err)
+	(&sessionActor{s: p.s}).abandon(m)
 	return false
+}
+
+var errMistake = errors.New("a mistake of ours")
+
+// attempt is one turn, as the session's actor runs it.
+func (w *fuzzWorld) attempt(p *fuzzPeer, f func() error) error {
+	err := f()
+	out, done := p.s.out, 0
+	p.s.out = nil
+	mistake := -1
+	if w.clumsy && w.next(12) == 11 {
+		mistake = w.next(len(out) + 1)
+	}
+	for ; err == nil && done < len(out); done++ {
+		if done == mistake {
+			err = errMistake
+			break
+		}
+		out[done].apply(p.s)
+	}
+	if err == nil && mistake == len(out) {
+		err = errMistake
+	}
+	if err != nil {
+		p.s.discard(out[done:], err)
+	}
+	return err
 }
 
 // end ends the session as its actor would.

@@ -123,7 +123,7 @@ type (
 func (s *session) sendProvide(a *askProvide) {
 	if err := s.questionRoom(); err != nil {
 		a.q.end(err)
-		s.emit(do(a.target.drop))
+		s.emit(letGo(a.target.drop))
 		return
 	}
 	id := s.ask(a.q, &question{})
@@ -136,14 +136,14 @@ func (s *session) sendProvide(a *askProvide) {
 	check(await.SetNonce(a.nonce[:]))
 	check(p.SetRecipient(await.ToPtr()))
 	s.send(m)
-	s.emit(do(a.target.drop))
+	s.emit(letGo(a.target.drop))
 }
 
 // sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".
 func (s *session) sendAccept(a *askAccept) {
 	if err := s.questionRoom(); err != nil {
 		a.unsent(err)
-		s.emit(do(func() { s.acceptFailed(a.q, a.at) }))
+		s.emit(letGo(func() { s.acceptFailed(a.q, a.at) }))
 		return
 	}
 	id := s.ask(a.q, &question{at: a.at, accept: true})
@@ -217,7 +217,7 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 		i.left.Store(true)
 	}
 	c.vine = &vine
-	s.emit(do(func() { s.vat.later(client.Release) }))
+	s.emit(letGo(func() { s.vat.later(client.Release) }))
 	return c, nil
 }
 
@@ -306,11 +306,7 @@ func (s *session) resolveToThirdParty(id uint32, refs []*reference, d rpc.CapDes
 		if i > 0 {
 			mine = c.again()
 		}
-		s.emit(do(func() {
-			if !ref.acceptAt(mine, wireTarget{id: id}) {
-				mine.drop()
-			}
-		}))
+		s.emit(acceptPromise{ref, mine, wireTarget{id: id}})
 	}
 	return nil
 }
@@ -325,8 +321,26 @@ func (s *session) acceptResult(d rpc.CapDescriptor) (capnp.Client, error) {
 	t := must(d.ThirdPartyHosted())
 	client, ref := s.vat.newReference(nil, true)
 	ref.keepBack()
-	s.emit(do(func() { ref.acceptAt(c, wireTarget{id: t.VineId()}) }))
+	s.emit(acceptPromise{ref, c, wireTarget{id: t.VineId()}})
 	return client, nil
+}
+
+// acceptPromise is acceptAt as an effect.
+type acceptPromise struct {
+	ref        *reference
+	c          *contact
+	disembargo wireTarget
+}
+
+func (e acceptPromise) apply(*session) {
+	if !e.ref.acceptAt(e.c, e.disembargo) {
+		e.c.drop()
+	}
+}
+
+func (e acceptPromise) discard(_ *session, why error) {
+	e.ref.breakWith(why)
+	e.c.drop()
 }
 
 // acceptAt moves r to an embargoed Accept of c, and sends the Disembargo to where disembargo says: through the

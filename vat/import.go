@@ -80,7 +80,7 @@ type (
 // putImport sends a parcel on. It is held by whoever put it, so the import is there.
 func (s *session) putImport(m *toImport) {
 	if err := s.circular[m.i.id]; err != nil {
-		s.emit(do(func() { m.parcel.reject(err) }))
+		s.emit(letGo(func() { m.parcel.reject(err) }))
 		return
 	}
 	s.putWire(wireTarget{id: m.i.id}, m.parcel, nil)
@@ -159,7 +159,7 @@ func (s *session) onResolve(r rpc.Resolve) error {
 		return decoded(func(e rpc.Exception) error {
 			err := exception(e)
 			for _, ref := range refs {
-				s.emit(do(func() { ref.breakWith(err) }))
+				s.emit(letGo(func() { ref.breakWith(err) }))
 			}
 			return nil
 		}, r.Exception)
@@ -179,7 +179,7 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 	}
 	if i, by := importRoad(s.ownRoad(d)); i != nil && i.s == s && i.id == id {
 		s.breakCircle(id, refs, by)
-		s.emit(do(func() { s.vat.later(c.Release) }))
+		s.emit(letGo(func() { s.vat.later(c.Release) }))
 		return nil
 	}
 	local := d.Which() == rpc.CapDescriptor_Which_receiverHosted || d.Which() == rpc.CapDescriptor_Which_receiverAnswer
@@ -198,9 +198,9 @@ func (s *session) resolveTo(id uint32, refs []*reference, d rpc.CapDescriptor) e
 			continue
 		}
 		// Hosted by the peer: what comes goes the same way as what went. Or nothing ever went.
-		s.emit(do(func() { ref.settle(c) }))
+		s.emit(letGo(func() { ref.settle(c) }))
 	}
-	s.emit(do(func() { s.vat.later(c.Release) }))
+	s.emit(letGo(func() { s.vat.later(c.Release) }))
 	return nil
 }
 
@@ -219,7 +219,7 @@ func (s *session) breakCircle(id uint32, refs []*reference, by []*promise) {
 	err := failed("promise resolved to itself, by way of %s", s.peer.Short())
 	s.circular[id] = err
 	for _, ref := range refs {
-		s.emit(do(func() { ref.breakWith(err) }))
+		s.emit(letGo(func() { ref.breakWith(err) }))
 	}
 	s.exports.sorted(func(_ uint32, e *export) {
 		if p, ok := e.road.(*promise); ok && slices.Contains(by, p) {
@@ -228,6 +228,6 @@ func (s *session) breakCircle(id uint32, refs []*reference, by []*promise) {
 		}
 	})
 	for _, p := range by {
-		s.emit(do(func() { p.breakWith(err) }))
+		s.emit(letGo(func() { p.breakWith(err) }))
 	}
 }

@@ -135,7 +135,7 @@ func (s *session) keptFinished(a *answer) {
 	if len(ref.kept) == 0 {
 		return
 	}
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		accepted := false
 		for _, k := range ref.kept {
 			if k.provision == nil {

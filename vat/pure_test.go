@@ -92,10 +92,17 @@ func (s *session) turn(m rpc.Message) error {
 	msg, err := capnp.Unmarshal(must(m.Message().Marshal()))
 	check(err)
 	if err := s.onFrame(msg); err != nil {
+		s.discard(s.out, err)
 		s.out = nil
 		return err
 	}
 	return s.applyAll()
+}
+
+func (s *session) discard(out []effect, why error) {
+	for _, e := range out {
+		e.discard(s, why)
+	}
 }
 
 func (s *session) applyAll() error {

@@ -205,7 +205,7 @@ func (s *session) putPipeline(m *toPipeline) {
 		if err == nil {
 			err = failed("pipelined on a call that was never made")
 		}
-		s.emit(do(func() { m.parcel.reject(err) }))
+		s.emit(letGo(func() { m.parcel.reject(err) }))
 		return
 	}
 	var to road
@@ -257,7 +257,7 @@ func (s *session) questionDropped(q *questionRef) {
 			nobodys = x.res
 		}
 	})
-	s.emit(do(func() { s.vat.later(nobodys.free) }))
+	s.emit(letGo(func() { s.vat.later(nobodys.free) }))
 	s.maybeFinish(q.id)
 }
 

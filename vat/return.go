@@ -108,7 +108,7 @@ func (s *session) hand(x *question, res result) {
 			s.acceptReturned(*x)
 		}
 		ref, at, pins := x.ref, x.at, x.pins
-		s.emit(do(func() { s.settleReference(ref, at, res, pins) }))
+		s.emit(letGo(func() { s.settleReference(ref, at, res, pins) }))
 	default:
 		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
 		// never will be; the recipient learns that from its Accept.
@@ -150,7 +150,7 @@ func (s *session) pipelinedReturned(q *questionRef) {
 		}
 	}) {
 		for _, n := range answered {
-			s.emit(do(n.pass))
+			s.emit(letGo(n.pass))
 		}
 		s.maybeFinish(q.id)
 	}

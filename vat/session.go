@@ -167,7 +167,7 @@ func (s *session) handle(m any) error {
 	case *askAnnounce:
 		s.announceAdopted(m)
 	case *nobodyWaits:
-		s.emit(do(m.ref.letGoOfLeft))
+		s.emit(letGo(m.ref.letGoOfLeft))
 	case *adopted:
 		s.adopted(m)
 	case *adoptedMoved:
@@ -191,7 +191,7 @@ func (s *session) handle(m any) error {
 	case *shorten:
 		s.shorten(m)
 	case *echo:
-		s.emit(do(m.reached))
+		s.emit(letGo(m.reached))
 	default:
 		panic("vat: message of unknown kind to a session")
 	}

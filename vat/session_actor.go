@@ -167,8 +167,7 @@ func (a *sessionActor) frame(msg *capnp.Message) error {
 	return err
 }
 
-// attempt runs a turn and carries out its effects, or ends the session, carries out none but those that let go of
-// something, and reports false.
+// attempt runs a turn and carries out its effects, or discards them, ends the session, and reports false.
 func (a *sessionActor) attempt(turn func() error) bool {
 	s := a.s
 	err := a.guard(turn)
@@ -184,10 +183,9 @@ func (a *sessionActor) attempt(turn func() error) bool {
 		})
 	}
 	if err != nil {
+		why := disconnected("session with %s ended: %v", s.peer.Short(), err)
 		for _, e := range out[done:] {
-			if f, ok := e.(letGo); ok {
-				f()
-			}
+			_ = a.guard(func() error { e.discard(s, why); return nil })
 		}
 	}
 	clear(out)

@@ -129,7 +129,7 @@ func (s *session) answerSetEarly(m *earlyAnswer) {
 		}
 	}
 	if !taken {
-		s.emit(do(func() { s.vat.later(e.free) }))
+		s.emit(letGo(func() { s.vat.later(e.free) }))
 		return
 	}
 	s.handOn(ds)

@@ -55,7 +55,7 @@ func (a *sessionActor) askForSign() {
 		q := newQuestionRef(s, 1)
 		c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
 		s.sendBootstrap(&askBootstrap{q, ref})
-		s.emit(do(func() { s.vat.later(c.Release) }))
+		s.emit(letGo(func() { s.vat.later(c.Release) }))
 		return nil
 	})
 }

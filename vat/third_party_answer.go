@@ -93,7 +93,7 @@ func (a *adoptedCall) ask() {
 func (s *session) announceAdopted(m *askAnnounce) {
 	a := m.a
 	if !s.has(transport.FeatureCallForwarding) {
-		s.emit(do(func() { a.refused(m.attempt) }))
+		s.emit(letGo(func() { a.refused(m.attempt) }))
 		return
 	}
 	a.mu.Lock()
@@ -318,14 +318,14 @@ func (s *session) adoptedFinished(a *answer) {
 	switch {
 	case ad == nil:
 	case ad.from == ref:
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			if ad.leave() {
 				ref.letGoOfLeft()
 			}
 		}))
 	case !a.returned && len(a.pipe.queue) == 0:
 		// Nobody waits for the results in this session, nor for what is pipelined.
-		s.emit(do(func() {
+		s.emit(letGo(func() {
 			ad.finished(ref)
 			ref.settleIfRunning()
 		}))
@@ -339,7 +339,7 @@ func (s *session) forgetAnnounced(ref *answerRef) {
 	}
 	s.announced.giveBack(ref.id - firstAnnounced)
 	if ad := ref.adoption; ad != nil {
-		s.emit(do(func() { ad.finished(ref) }))
+		s.emit(letGo(func() { ad.finished(ref) }))
 	}
 }
 
@@ -391,7 +391,7 @@ func (q *questionRef) claim(to sink, ctx context.Context) {
 func (s *session) claimed(m *claimed) {
 	if m.q.gone != nil {
 		err := m.q.gone
-		s.emit(do(func() { m.to.settle(result{err: err}) }))
+		s.emit(letGo(func() { m.to.settle(result{err: err}) }))
 		return
 	}
 	x := s.questions.get(m.q.id)

@@ -101,7 +101,7 @@ func (s *session) acceptRefused(x question, why error) {
 			s.deliver(x.ref.instead, c)
 		}
 	}
-	s.emit(do(func() { s.acceptFailed(x.ref, x.at) }))
+	s.emit(letGo(func() { s.acceptFailed(x.ref, x.at) }))
 }
 
 // acceptReturned: what was sent on the Accept x is the host's.
@@ -110,14 +110,14 @@ func (s *session) acceptReturned(x question) {
 		s.questions.visit(q.id, func(e *question) {
 			if c := e.unsure; e.ref == q && c != nil && !e.finished {
 				e.unsure = nil
-				s.emit(do(func() {
+				s.emit(letGo(func() {
 					s.vat.later(c.releaseArgs)
 					c.ret.forwarded(q)
 				}))
 			}
 		})
 	}
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		x.ref.gate.decide()
 		s.vat.handedOff(func(h *Handoffs) { h.Accepted++ })
 	}))
@@ -162,11 +162,11 @@ func (s *session) acceptOverdue(m *acceptOverdue) {
 	}
 	for _, q := range x.sent {
 		if c := s.takeBack(q); c != nil {
-			s.emit(do(func() { c.reject(why) }))
+			s.emit(letGo(func() { c.reject(why) }))
 		}
 	}
 	s.givenUp(x, nil)
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		s.acceptFailed(x.ref, x.at)
 		x.ref.end(why) // what it keeps goes now, whether or not the host ever returns it
 	}))
@@ -220,7 +220,7 @@ func (s *session) sure(x question) {
 			e.sent = slices.DeleteFunc(e.sent, func(q *questionRef) bool { return q == x.ref })
 		})
 	}
-	s.emit(do(func() {
+	s.emit(letGo(func() {
 		s.vat.later(x.unsure.releaseArgs)
 		x.ref.drop()
 	}))

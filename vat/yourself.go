@@ -45,7 +45,7 @@ func (a *answer) share() result {
 // the peer and back, so the capabilities in question come behind an embargo.
 func (s *session) take(q *questionRef, res result, pins []pin) error {
 	if q.gone != nil {
-		s.emit(do(func() { s.vat.later(res.free) }))
+		s.emit(letGo(func() { s.vat.later(res.free) }))
 		return nil
 	}
 	var pipelined [][]capnp.PipelineOp
@@ -61,7 +61,7 @@ func (s *session) take(q *questionRef, res result, pins []pin) error {
 			if i < table.Len() {
 				old := table.At(i)
 				table.Set(capnp.CapabilityID(i), s.embargoResult(pins[i].again(), q, path))
-				s.emit(do(func() { s.vat.later(old.Release) }))
+				s.emit(letGo(func() { s.vat.later(old.Release) }))
 			}
 		}
 	}
