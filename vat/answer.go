@@ -434,6 +434,8 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	case res != nil:
 	case a.away != nil:
 		s.leftAway(a)
+	case a.ref.aside:
+		s.leftAside(a.ref, a.pipe.on)
 	default:
 		a.ref.left, a.ref.feeds = &a.pipe, a.feeds
 		s.left[a.ref] = true

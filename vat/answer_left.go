@@ -27,6 +27,9 @@ func (s *session) settleLeft(ref *answerRef, res result) {
 // on it.
 func (a *answerRef) letGoOfLeft() {
 	left := a.left
+	if a.aside {
+		return // what is left of it has been let go of
+	}
 	if left != nil {
 		for _, p := range left.dropCanceled() {
 			p.reject(errCanceled)

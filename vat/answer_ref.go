@@ -15,6 +15,7 @@ type answerRef struct {
 
 	mayAwait bool         // the peer may be told that a third party answers
 	adoption *adoptedCall // its call is answered to a third party, or this is that answer
+	aside    bool         // so it is, and has gone on from here: see answerAside; for turns of s
 
 	flight     flight
 	caller     callerWatch

@@ -81,7 +81,7 @@ func (f *forwarding) direct(c rpc.Call) {
 func (f *forwarding) forwarded(q *questionRef) {
 	if f.also != nil {
 		q.hold()
-		f.also.forwarded(q)
+		f.also.s.tellOr(&answerAside{f.also, q}, q.drop)
 	}
 	if !f.ref.s.post(&answerAway{f, q}) {
 		q.drop()
@@ -113,6 +113,11 @@ type (
 	answerAway struct {
 		f *forwarding
 		q *questionRef
+	}
+	// answerAside: the call, which was adopted, went out as q, and its results go elsewhere.
+	answerAside struct {
+		ref *answerRef // that of who had forwarded it to us
+		q   *questionRef
 	}
 	// answerBack: the vat that answers has given the call back. q, which is held, stands for it.
 	answerBack struct {
@@ -162,6 +167,39 @@ func (s *session) answerAway(m *answerAway) {
 	if finished {
 		s.emit(letGo(func() { m.q.keep(ref.stop) }))
 		s.maybeForgetAnswer(ref.id)
+	}
+}
+
+// answerAside has what the forwarder pipelines follow a call that goes on once more: its answer, which has returned, holds
+// the question for that alone.
+func (s *session) answerAside(m *answerAside) {
+	ref := m.ref
+	m.q.hold()
+	ref.aside = true
+	left := ref.left
+	s.answerForwarded(&forwardedAnswer{ref, m.q})
+	feeds := ref.feeds
+	s.answers.visit(ref.id, func(a *answer) {
+		if a.ref == ref {
+			feeds, a.feeds = a.feeds, nil
+		}
+	})
+	s.emit(do(ref.flight.end))
+	s.leadAway(feeds, m.q)
+	if left != nil { // the forwarder has finished it
+		ref.left, ref.feeds = nil, nil
+		delete(s.left, ref)
+		s.leftAside(ref, left.on)
+	}
+}
+
+// leftAside: the forwarder has finished its answer to a call that went on from here.
+func (s *session) leftAside(ref *answerRef, q *questionRef) {
+	if q != nil {
+		s.emit(letGo(func() {
+			q.keep(ref.stop) // not before: that would cancel what is pipelined
+			q.drop()
+		}))
 	}
 }
 

@@ -162,6 +162,8 @@ func (s *session) handle(m any) error {
 		return s.answerSettled(m)
 	case *answerAway:
 		s.answerAway(m)
+	case *answerAside:
+		s.answerAside(m)
 	case *answerBack:
 		s.answerBack(m)
 	case *askAnnounce:

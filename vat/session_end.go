@@ -72,6 +72,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		s.vat.later(m.res.free)
 	case *answerAway:
 		m.q.drop()
+	case *answerAside:
+		m.q.drop()
 	case *answerBack:
 		m.q.drop()
 	case *askAnnounce:

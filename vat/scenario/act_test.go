@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -72,6 +73,11 @@ func (st *stage) act(m *member, words []string) error {
 	case "close":
 		st.wire.openLinks(m.name)
 		return m.v.Close()
+	case "shutdown":
+		st.wire.openLinks(m.name)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		return m.v.Shutdown(ctx)
 	case "end":
 		peer, err := st.member(args[0])
 		if err == nil {
