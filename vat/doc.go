@@ -37,7 +37,8 @@
 // their order, those included that were sent to the host already and that it has turned down with the handoff. Only
 // where the session with the host ends while it has such calls and has not answered is it unknown whether they were
 // delivered: they fail with disconnected, and the reference breaks, for calls by the vine could overtake them. See
-// Vat.Handoffs. The next handoff of the same capability tries again.
+// Vat.Handoffs. The next handoff of the same capability tries again; only a host that was dialed in vain for the whole of
+// Limits.Dial is left alone for Limits.Unreached.
 //
 // A capability that is passed on before its first call is picked up by whoever gets it in the end: those on the way
 // sign that they passed it on, and never connect to the host.

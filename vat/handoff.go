@@ -269,7 +269,11 @@ func (c *contact) accept(ref *reference, embargo []byte) (*questionRef, road) {
 
 func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 	var ask *askAccept
-	host, err := c.vat.ask(c.Host, c.addresses, func(host *session) error {
+	askFor := c.vat.askReached
+	if by, ok := c.vine.road.(*importRef); ok && by.s.end.Load() != nil {
+		askFor = c.vat.ask // there is no other way
+	}
+	host, err := askFor(c.Host, c.addresses, func(host *session) error {
 		if ask != nil { // of a session that ended for lack of use
 			ask.q.end(ask.q.s.why())
 			ask.q.drop()

@@ -38,13 +38,14 @@ type Limits struct {
 	TwoParty   int // peers connected through ServeTwoParty, over all listeners; beyond: refused. 1,024
 
 	// Times.
-	Dial    time.Duration // to reach a peer; 10 s
-	Handoff time.Duration // that an Accept waits for its provision, or with Dial, for its Return; 30 s
-	Kept    time.Duration // that the results of a call wait for the vat that they are kept for; 1 min
-	Results time.Duration // that an Accept of the results of a call waits for them, at a host that shows that it lives; 24 h
-	Probe   time.Duration // in which a peer that is said to be dead has to give a sign of life; 2 s
-	Awaited time.Duration // that a call waits for the third party that it was forwarded to, to show up; 30 s
-	Idle    time.Duration // that a session of which neither side holds anything is kept; 5 min
+	Dial      time.Duration // to reach a peer; 10 s
+	Unreached time.Duration // that a peer which was dialed in vain for Dial is not dialed for a handoff; 1 min
+	Handoff   time.Duration // that an Accept waits for its provision, or with Dial, for its Return; 30 s
+	Kept      time.Duration // that the results of a call wait for the vat that they are kept for; 1 min
+	Results   time.Duration // that an Accept of the results of a call waits for them, at a host that shows that it lives; 24 h
+	Probe     time.Duration // in which a peer that is said to be dead has to give a sign of life; 2 s
+	Awaited   time.Duration // that a call waits for the third party that it was forwarded to, to show up; 30 s
+	Idle      time.Duration // that a session of which neither side holds anything is kept; 5 min
 }
 
 // DefaultLimits are those of a Config that names none.
@@ -67,6 +68,7 @@ func DefaultLimits() Limits {
 		Parked:       1 << 10,
 		TwoParty:     1 << 10,
 		Dial:         10 * time.Second,
+		Unreached:    time.Minute,
 		Handoff:      30 * time.Second,
 		Kept:         time.Minute,
 		Results:      24 * time.Hour,

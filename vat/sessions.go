@@ -3,6 +3,7 @@ package vat
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"time"
@@ -130,9 +131,13 @@ func (v *Vat) dial(s *session) {
 	}
 	conn, err := v.reach(ctx, s)
 	if err = v.inTime(ctx, err); err != nil {
+		if ctx.Err() != nil && v.ctx.Err() == nil {
+			v.notReached(s.peer, fmt.Errorf("cannot reach %s: %w", s.peer.Short(), err))
+		}
 		s.tell(&dialFailed{disconnected("cannot reach %s: %v", s.peer.Short(), err)})
 		return
 	}
+	v.reached(s.peer)
 	if !s.post(&opened{conn, true}) {
 		conn.Close()
 		return
@@ -247,6 +252,7 @@ func (v *Vat) accepted(conn transport.Conn) {
 			s = nil
 		}
 	}
+	delete(v.unreached, peer.ID)
 	if s == nil {
 		s = v.newSessionLocked(peer.ID, nil, false)
 	}

@@ -55,17 +55,18 @@ type Vat struct {
 	failureMu sync.Mutex
 	failure   error // escalated by an object
 
-	mu       sync.Mutex
-	sessions map[transport.VatID]*session
-	leaving  map[transport.VatID]latch  // closed with the connection of a session that was retired
-	ending   map[*session]chan struct{} // closed when its actor has stopped
-	countMu  sync.Mutex
-	counts   map[string]uint64 // by limit: see Exceeded
-	handoffs Handoffs
-	guests   int // places that ServeTwoParty has given away
-	refusals int // guests that are being told that there is none
-	closed   bool
-	finished latch // Close is through
+	mu        sync.Mutex
+	sessions  map[transport.VatID]*session
+	leaving   map[transport.VatID]latch  // closed with the connection of a session that was retired
+	ending    map[*session]chan struct{} // closed when its actor has stopped
+	unreached map[transport.VatID]unreachedPeer
+	countMu   sync.Mutex
+	counts    map[string]uint64 // by limit: see Exceeded
+	handoffs  Handoffs
+	guests    int // places that ServeTwoParty has given away
+	refusals  int // guests that are being told that there is none
+	closed    bool
+	finished  latch // Close is through
 }
 
 // New starts a vat. It serves peers that connect until Close.

@@ -82,6 +82,7 @@ var mayTouch = map[string][]string{
 	"suspect.go":       {"time"},      // the time for a sign of life
 	"tree.go":          {"goroutine"}, // waits for the turn that answers
 	"twoparty.go":      {"net", "time", "goroutine"},
+	"unreached.go":     {"time"}, // how long a peer is not dialed
 	"vat.go":           {"actor", "time", "chance", "goroutine"},
 	"watch.go":         {"goroutine"}, // waits for what breaks
 }

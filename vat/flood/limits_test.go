@@ -274,6 +274,20 @@ var trials = map[string]trial{
 			a.t.Errorf("it took %v", took)
 		}
 	}},
+	"Unreached": {limits: vat.Limits{Dial: time.Second}, network: unreachable, flood: func(a *arena) {
+		for i, after := range []time.Duration{time.Second, 0} { // the first is dialed in vain
+			p := a.given(resultAt("nobody", "mem!nobody"))
+			begin := time.Now()
+			_, release := p.Note(a.t.Context(), nil)
+			a.mallory.want("call", i+1) // by the vine
+			if took := time.Since(begin); took != after {
+				a.t.Errorf("it took %v, want %v", took, after)
+			}
+			release()
+			p.Release()
+			a.target.letGo()
+		}
+	}},
 	"Probe": {limits: vat.Limits{Probe: time.Minute}, flood: func(a *arena) {
 		a.carol.Suspect("plain:mallory", "said to be dead")
 		a.mallory.want("bootstrap", 1) // which mallory does not answer
@@ -296,7 +310,7 @@ var trials = map[string]trial{
 		}
 	}},
 	"Results": {limits: vat.Limits{Results: time.Second}, flood: func(a *arena) {
-		p := a.given(resultAt("mallory"))
+		p := a.given(resultAt("mallory", ""))
 		defer p.Release()
 		ans, release := p.Note(a.t.Context(), nil) // with an Accept, which mallory does not answer
 		defer release()

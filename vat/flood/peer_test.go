@@ -212,13 +212,14 @@ func receiverAnswer(id uint32, field uint16) func(rpc.CapDescriptor) {
 
 // manyCaps are n descriptors.
 // resultAt is what a call will return that the vat of that name has.
-func resultAt(host string) func(rpc.CapDescriptor) {
+func resultAt(host, address string) func(rpc.CapDescriptor) {
 	return func(d rpc.CapDescriptor) {
 		t := must(d.NewThirdPartyHosted())
 		contact := must(transport.NewToContact(t.Segment()))
 		encode(host, must(contact.NewHost()))
 		check(contact.SetNonce(nonce(1)))
 		contact.SetOfCall(true)
+		check(must(contact.NewAddresses(1)).Set(0, address))
 		check(t.SetId(contact.ToPtr()))
 	}
 }
