@@ -167,28 +167,6 @@ func (s *session) handOn(ds []delivery) {
 	}
 }
 
-// answerForwarded: the call went out on a wire, and what is pipelined on it can follow.
-func (s *session) answerForwarded(m *forwardedAnswer) {
-	var ds []delivery
-	held := false
-	s.answers.visit(m.ref.id, func(a *answer) {
-		if a.ref != m.ref {
-			return
-		}
-		ds = a.pipe.forwarded(m.q)
-		if held = !a.finished; !held {
-			a.pipe.on = nil // the peer cares for no more than what it has pipelined
-		}
-	})
-	if left := m.ref.left; left != nil {
-		ds, held = left.forwarded(m.q), true
-	}
-	s.handOn(ds)
-	if !held {
-		s.emit(letGo(m.q.drop))
-	}
-}
-
 // answerSettled: the results are here. What is pipelined is handed on, and the Return goes out, in one turn. An Accept
 // may be settled twice, by its provision and by its deadline: the first counts.
 func (s *session) answerSettled(m *settledAnswer) error {

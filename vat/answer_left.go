@@ -46,7 +46,7 @@ func (a *answerRef) letGoOfLeft() {
 	}
 }
 
-// leftLessPipelined: a call that waits in what is left was canceled.
+// leftLessPipelined: a call that waits in what is left was canceled, or went out on a wire.
 func (s *session) leftLessPipelined(ref *answerRef) {
 	s.emit(do(func() {
 		if !ref.awaited() {

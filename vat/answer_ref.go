@@ -48,6 +48,32 @@ func (a *answerRef) forwarded(q *questionRef) {
 	a.s.wake()
 }
 
+// answerForwarded: the call went out on a wire, and what is pipelined on it can follow.
+func (s *session) answerForwarded(m *forwardedAnswer) {
+	var ds []delivery
+	held := false
+	s.answers.visit(m.ref.id, func(a *answer) {
+		if a.ref != m.ref {
+			return
+		}
+		ds = a.pipe.forwarded(m.q)
+		if held = !a.finished; !held {
+			a.pipe.on = nil // the peer cares for no more than what it has pipelined
+		}
+	})
+	left := m.ref.left
+	if left != nil {
+		ds, held = left.forwarded(m.q), true
+	}
+	s.handOn(ds)
+	switch {
+	case left != nil:
+		s.leftLessPipelined(m.ref) // all may have left before this came
+	case !held:
+		s.emit(letGo(m.q.drop))
+	}
+}
+
 // settle implements sink.
 func (a *answerRef) settle(r result) { a.post(a.settled(r)) }
 
