@@ -13,12 +13,15 @@ import (
 //
 // It is spoken to by its session alone, inline: what it was told has been done when the send returns, unless
 // it panicked. protoactor swallows that, so the message says whether it was done.
+//
+// It is asked once in each turn that wants its state, for that is lent for the turn.
 type tableCell struct {
 	host  *sessionActor
 	key   cellKey
 	pid   *actor.PID
 	actor *tableActor
-	ask   lendState // the message, used again
+	ask   lendState // the message, used again; with the state, while it is lent
+	turn  uint64    // in which it was lent
 }
 
 // cellKey is what a table actor is named by.
@@ -53,13 +56,7 @@ func (t *tableActor) Receive(ctx actor.Context) {
 // cell implements host.
 func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 	key := cellKey{kind, id}
-	c := a.spare[key]
-	if c != nil {
-		delete(a.spare, key)
-		c.reset(state)
-		return c
-	}
-	c = &tableCell{host: a, key: key, actor: &tableActor{state: state}}
+	c := &tableCell{host: a, key: key, actor: &tableActor{state: state}}
 	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return c.actor }, actors.Inline()), key.String())
 	check(err)
 	c.pid = pid
@@ -68,14 +65,11 @@ func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 
 // lend implements cell.
 func (c *tableCell) lend() (state any) {
-	c.tell(lendState{})
-	state, c.ask.state = c.ask.state, nil
-	return state
-}
-
-func (c *tableCell) reset(state any) {
-	c.tell(lendState{state: state, set: true})
-	c.ask.state = nil
+	if c.turn != c.host.turns {
+		c.tell(lendState{})
+		c.turn = c.host.turns
+	}
+	return c.ask.state
 }
 
 func (c *tableCell) tell(m lendState) {
@@ -91,16 +85,19 @@ type cellFailed string
 
 func (c cellFailed) String() string { return "actor " + string(c) + " has failed" }
 
+// clear implements cell.
+func (c *tableCell) clear() { c.tell(lendState{set: true}) }
+
+// reuse implements cell.
+func (c *tableCell) reuse(state any) {
+	c.tell(lendState{state: state, set: true})
+	c.turn = c.host.turns
+}
+
+// retire implements cell.
 func (c *tableCell) retire() {
-	c.reset(nil)
-	if len(c.host.spare) >= spareCells {
-		c.host.ctx.Stop(c.pid)
-		return
-	}
-	if c.host.spare == nil {
-		c.host.spare = map[cellKey]*tableCell{}
-	}
-	c.host.spare[c.key] = c
+	c.clear()
+	c.host.ctx.Stop(c.pid)
 }
 
 // salvage is the state as it was left, also by an actor that failed: what waits on it must still be told.

@@ -6,7 +6,7 @@ import (
 	"capnproto.org/go/capnp/v3/exc"
 )
 
-// brokenHost has no cells to give.
+// brokenHost has no cells to give; those that were there before are used again.
 type brokenHost struct{}
 
 func (brokenHost) cell(string, uint32, any) cell { panic("on purpose") }
@@ -15,7 +15,7 @@ func (brokenHost) cell(string, uint32, any) cell { panic("on purpose") }
 func TestCallOfAFailedTurnIsAnswered(t *testing.T) {
 	c := newCluster(t, "alice", "bob")
 	bob := c.ready("alice", "bob")
-	c.session("alice", "bob").inspect(func(s *session) { s.questions.host = brokenHost{} })
+	c.session("alice", "bob").inspect(func(s *session) { s.questions.host, s.questions.low = brokenHost{}, nil })
 	wantError(t, noteOn(t.Context(), bob, 1, 1), exc.Disconnected, "")
 	if err := noteOn(t.Context(), c.ready("alice", "bob"), 1, 1); err != nil {
 		t.Errorf("in a new session: %v", err)

@@ -171,8 +171,11 @@ func (r answerRoad) hold() {
 func (r answerRoad) drop() {
 	r.a.mu.Lock()
 	r.a.holds--
+	last := r.a.isLast()
 	r.a.mu.Unlock()
-	r.a.cleanUp()
+	if last {
+		r.a.vat.later(r.a.clean)
+	}
 }
 
 // answerRoad leads to what path leads to in the results of a local call: for local callers to the reference there,
@@ -318,8 +321,11 @@ func (d *deliverResult) Do() {
 	a.flight.end()
 	a.mu.Lock()
 	a.delivered = true
+	last := a.isLast()
 	a.mu.Unlock()
-	a.cleanUp()
+	if last {
+		a.clean()
+	}
 }
 
 // pinBoth pins the capabilities of a result of a local call, as local callers follow them and as they are now. The caller
@@ -351,6 +357,7 @@ func (a *promisedAnswer) release() {
 		q, a.on = a.on, nil
 		cancel = q == nil
 	}
+	last := a.isLast()
 	a.mu.Unlock()
 	if q != nil {
 		q.drop()
@@ -358,31 +365,39 @@ func (a *promisedAnswer) release() {
 	if cancel {
 		a.ctx.cancel()
 	}
-	a.cleanUp()
+	switch {
+	case !last:
+	case a.pipe.res.plain:
+		a.clean() // nothing but memory: that is not worth waking the worker for
+	default:
+		// The caller may hold a lock of go-capnp's, which has ReleaseFuncs called under that of a client that they were
+		// attached to.
+		a.vat.worker.DoTask((*cleanAnswer)(a))
+	}
 }
 
-// cleanUp lets go of the results once they were delivered and released.
-func (a *promisedAnswer) cleanUp() {
-	a.mu.Lock()
+// isLast says, once, that the results were delivered and released: the caller, who holds a.mu, sees to it that they are
+// let go of.
+func (a *promisedAnswer) isLast() bool {
 	if !a.delivered || !a.released || a.cleaned || a.holds > 0 {
-		a.mu.Unlock()
-		return
+		return false
 	}
 	a.cleaned = true
 	a.last, a.lastOn = append(a.pipe.pins, a.pipe.fixed...), a.on
 	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
 	// came may call yet, on a client that leads to the same by now, and holds it.
 	a.pipe.fixed, a.on = nil, nil
-	a.mu.Unlock()
-	a.vat.worker.DoTask((*cleanAnswer)(a))
+	return true
 }
 
 // cleanAnswer enters go-capnp as well.
 type cleanAnswer promisedAnswer
 
 // Do implements actors.Task.
-func (c *cleanAnswer) Do() {
-	a := (*promisedAnswer)(c)
+func (c *cleanAnswer) Do() { (*promisedAnswer)(c).clean() }
+
+// clean lets go of the results.
+func (a *promisedAnswer) clean() {
 	if a.promise != nil {
 		a.promise.ReleaseClients()
 	}

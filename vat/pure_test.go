@@ -23,6 +23,8 @@ type plainCell struct{ state any }
 
 func (plainHost) cell(_ string, _ uint32, state any) cell { return &plainCell{state} }
 func (c *plainCell) lend() any                            { return c.state }
+func (c *plainCell) clear()                               { c.state = nil }
+func (c *plainCell) reuse(state any)                      { c.state = state }
 func (c *plainCell) retire()                              { c.state = nil }
 func (c *plainCell) salvage() any                         { return c.state }
 

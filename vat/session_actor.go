@@ -25,12 +25,12 @@ type sessionActor struct {
 	link      *link
 	unread    unread
 	redials   int
-	probing   bool                   // see suspect.go
-	suspicion *suspected             // that arose meanwhile
-	again     bool                   // the peer was at rest as we were not, and has been dialed again
-	idle      *time.Timer            // while at rest
-	rest      int                    // counts the times of rest
-	spare     map[cellKey]*tableCell // retired cells, to be used again with their ids
+	probing   bool        // see suspect.go
+	suspicion *suspected  // that arose meanwhile
+	again     bool        // the peer was at rest as we were not, and has been dialed again
+	idle      *time.Timer // while at rest
+	rest      int         // counts the times of rest
+	turns     uint64      // counted
 }
 
 // A connection that a peer with a lower id hangs up on is made again this often, after these times.
@@ -42,9 +42,6 @@ const (
 // maxFrames is how many messages may wait in a session's mailbox before the goroutine that reads frames waits for
 // turns, which wait for nothing.
 const maxFrames = 1024
-
-// spareCells is how many retired table actors a session keeps.
-const spareCells = 1024
 
 type (
 	opened struct {
@@ -79,6 +76,7 @@ func (a *sessionActor) Receive(ctx actor.Context) {
 // turn runs one message. The session ends if it fails.
 func (a *sessionActor) turn(m any) {
 	s := a.s
+	a.turns++
 	if s.end.Load() != nil {
 		a.refuse(m)
 		return

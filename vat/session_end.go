@@ -15,7 +15,6 @@ func (a *sessionActor) close(why, abort error) {
 		a.link.abort(msgAbort(abort))
 	}
 	a.letGo(why)
-	a.spare = nil
 	a.ctx.Stop(a.ctx.Self())
 }
 

@@ -36,7 +36,8 @@ func TestCallsWaitInTheActorOfTheirAnswer(t *testing.T) {
 	// The actor of that name, found by way of protoactor alone, is the one that holds the queue.
 	s := c.session("bob", "alice")
 	s.inspect(func(s *session) {
-		for answerID, x := range s.answers.cells {
+		for _, answerID := range s.answers.taken() {
+			x := s.answers.cell(answerID)
 			if fmt.Sprintf("answer/%d", answerID) != answers[0].Name {
 				continue
 			}
