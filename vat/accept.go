@@ -37,7 +37,7 @@ func (s *session) onProvide(p rpc.Provide) error {
 			if again = x.known; again {
 				return nil
 			}
-			return append(x.name(recipient, ref), x.offer(result{cap: &to, release: to.free})...)
+			return append(x.name(recipient, ref), x.offer(result{cap: &to})...)
 		})
 		if again {
 			err = failed("a nonce was used for two provisions")

@@ -23,7 +23,7 @@ func (v *Vat) pinPart(r answerRoad) pin {
 	for _, f := range a.parts {
 		if samePath(f.path, r.path) {
 			if snap, ok := f.p.adopted.again(); ok {
-				return pin{snap, f.p}
+				return newPin(snap, f.p)
 			}
 		}
 	}
@@ -34,7 +34,7 @@ func (v *Vat) pinPart(r answerRoad) pin {
 	}
 	p.adopted = &adoption{self: c.Snapshot(), pins: 1}
 	a.parts = append(a.parts, feed{path: r.path, p: p})
-	return pin{c.Snapshot(), p}
+	return newPin(c.Snapshot(), p)
 }
 
 type adoptedKey struct{ v *Vat }
@@ -53,7 +53,7 @@ func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 	if x, ok := md.Get(adoptedKey{v}); ok {
 		p := x.(*promise)
 		if snap, ok := p.adopted.again(); ok {
-			return pin{snap, callersOf{p}}
+			return newPin(snap, callersOf{p})
 		}
 	}
 	c, p := v.newPromise()
@@ -77,7 +77,7 @@ func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 		}
 		s.Release()
 	}(s.AddRef())
-	return pin{c.Snapshot(), callersOf{p}}
+	return newPin(c.Snapshot(), callersOf{p})
 }
 
 // An adoption keeps the one client of a promise that stands for one of go-capnp's, as long as anything is pinned

@@ -270,7 +270,7 @@ func (s *session) copyResult(res result) (rpc.Payload, result) {
 	}
 	if res.cap != nil {
 		if err := s.exportRoom(1); err != nil {
-			return rpc.Payload{}, result{err: err, release: res.release}
+			return rpc.Payload{}, result{err: err, release: res.free}
 		}
 		return must(must(newMessage().NewReturn()).NewResults()), res
 	}

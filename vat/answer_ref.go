@@ -112,12 +112,10 @@ func (a *answerRef) orphaned(r result) {
 	}
 	a.stop()
 	a.flight.end()
-	a.s.vat.later(func() {
-		for _, p := range pins {
-			p.free()
-		}
-		r.free()
-	})
+	for i := range pins {
+		a.s.vat.freeLater(&pins[i])
+	}
+	a.s.vat.freeResult(r)
 }
 
 // stop ends the context of the call, which is over.

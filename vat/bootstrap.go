@@ -69,7 +69,7 @@ func (s *session) onBootstrap(b rpc.Bootstrap) error {
 	}
 	if c.IsValid() {
 		p := s.vat.pinClient(c)
-		res = result{cap: &p, release: p.free}
+		res = result{cap: &p}
 	}
 	s.settleAnswer(a.id, res)
 	return nil

@@ -117,6 +117,9 @@ type result struct {
 }
 
 func (r result) free() {
+	if r.cap != nil {
+		r.cap.free()
+	}
 	if r.release != nil {
 		r.release()
 	}

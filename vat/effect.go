@@ -164,21 +164,24 @@ type letGo func()
 func (e letGo) apply(*session)          { e() }
 func (e letGo) discard(*session, error) { e() }
 
-// freeLater has pins released off the turn. No table has them any more.
+// freePin lets go of a pin that no table has any more.
+type freePin pin
+
+func (e freePin) apply(s *session)            { s.vat.freeLater((*pin)(&e)) }
+func (e freePin) discard(s *session, _ error) { e.apply(s) }
+
+// freeLater has pins released once the effects of this turn so far have been carried out. No table has them any more.
 func (s *session) freeLater(pins ...pin) {
-	if len(pins) == 0 {
-		return
+	for _, p := range pins {
+		s.emit(freePin(p))
 	}
-	s.emit(letGo(func() {
-		for i := range pins {
-			s.vat.freeLater(&pins[i])
-		}
-	}))
 }
 
 // freeResult has a result freed that nobody looks at once the effects of this turn so far have been carried out.
 func (s *session) freeResult(r result) {
 	switch {
+	case r.cap != nil:
+		s.freeLater(*r.cap)
 	case r.release != nil:
 		s.emit(letGo(func() { s.vat.later(r.free) }))
 	case r.msg != nil:

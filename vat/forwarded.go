@@ -150,7 +150,7 @@ func (c *contact) mayPassTo(s *session) bool {
 
 // byVine is p with the vine of c for its road. It takes over both.
 func (p pin) byVine(c *contact) pin {
-	to := pin{p.snap.AddRef(), c.vine.road}
+	to := pin{p.snap.again(), c.vine.road}
 	c.vine.road.(holder).hold()
 	c.drop()
 	c.vat.freeLater(&p)

@@ -123,7 +123,7 @@ func (r result) keptAt(path []capnp.PipelineOp, pins []pin) result {
 	i := p.Interface()
 	if id := int(i.Capability()); i.IsValid() && id < len(pins) {
 		c := pins[id].again()
-		return result{cap: &c, release: c.free}
+		return result{cap: &c}
 	}
 	null := pin{road: brokenRoad{errNull}}
 	return result{cap: &null}

@@ -81,6 +81,17 @@ func (o *object) hold() {
 	}
 }
 
+// dropUnlessLast is drop for a holder that is not the last, and says whether it was one.
+func (o *object) dropUnlessLast() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.holds <= 1 {
+		return false
+	}
+	o.holds--
+	return true
+}
+
 func (o *object) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()

@@ -130,7 +130,7 @@ func (p *provision) copyOf() result {
 		return p.res
 	}
 	c := p.res.cap.again()
-	return result{cap: &c, release: c.free}
+	return result{cap: &c}
 }
 
 // end: the introducer has finished the Provide, or is lost. Accepts whose embargo only it could have lifted fail;

@@ -177,7 +177,7 @@ func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
 		p.vat.provisions.charge(p.by, -1)
 		p.vat.nodes.remove(p.name)
 		p.vat.system.Root.Stop(p.pid)
-		p.vat.later(res.free)
+		p.vat.freeResult(res)
 	}
 	return m.done
 }

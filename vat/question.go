@@ -257,7 +257,7 @@ func (s *session) questionDropped(q *questionRef) {
 			nobodys = x.res
 		}
 	})
-	s.emit(letGo(func() { s.vat.later(nobodys.free) }))
+	s.freeResult(nobodys)
 	s.maybeFinish(q.id)
 }
 

@@ -1,6 +1,8 @@
 package vat
 
 import (
+	"sync/atomic"
+
 	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/server"
 )
@@ -41,8 +43,64 @@ func (b brokenRoad) run()         {}
 // A pin is a reference that does not follow resolutions: what is addressed to it goes down one road.
 // It keeps the capability alive until it is released.
 type pin struct {
-	snap capnp.ClientSnapshot // zero for null
+	snap *snapshot // nil for null
 	road road
+}
+
+// A snapshot is what pins of one capability share, for in go-capnp each reference is allocated.
+type snapshot struct {
+	capnp.ClientSnapshot
+	pins atomic.Int32
+}
+
+// newPin takes over s.
+func newPin(s capnp.ClientSnapshot, to road) pin {
+	shared := &snapshot{ClientSnapshot: s}
+	shared.pins.Store(1)
+	return pin{shared, to}
+}
+
+// IsValid says whether s is of anything but null.
+func (s *snapshot) IsValid() bool { return s != nil }
+
+func (s *snapshot) again() *snapshot {
+	if s != nil {
+		s.pins.Add(1)
+	}
+	return s
+}
+
+// Release lets go for one pin.
+func (s *snapshot) Release() {
+	if s != nil && s.pins.Add(-1) == 0 {
+		s.ClientSnapshot.Release()
+	}
+}
+
+// releaseHere is Release where that enters no code but ours: for a pin that is not the last, or of a remote capability
+// that will not resolve. It says whether it is one.
+func (s *snapshot) releaseHere() bool {
+	if s == nil || notLast(&s.pins) {
+		return true
+	}
+	if _, remote := s.Brand().Value.(*reference); !remote || s.IsPromise() {
+		return false
+	}
+	s.Release()
+	return true
+}
+
+// notLast counts one down, unless it is the last.
+func notLast(n *atomic.Int32) bool {
+	for {
+		was := n.Load()
+		if was <= 1 {
+			return false
+		}
+		if n.CompareAndSwap(was, was-1) {
+			return true
+		}
+	}
 }
 
 // pinClient pins c as it is now. It borrows c.
@@ -69,18 +127,18 @@ func (v *Vat) follow(c capnp.Client) pin {
 	brand := s.Brand()
 	switch b := brand.Value.(type) {
 	case *reference:
-		return pin{s, b}
+		return newPin(s, b)
 	case *promise:
 		b.hold()
-		return pin{s, callersOf{b}}
+		return newPin(s, callersOf{b})
 	case *spawned:
-		return pin{s, b}
+		return newPin(s, b)
 	case capnp.PipelineClient:
 		if a, ok := answerOf(b); ok {
-			return pin{s, answerRoad{a: a, path: b.Transform()}}
+			return newPin(s, answerRoad{a: a, path: b.Transform()})
 		}
 	case error:
-		return pin{s, brokenRoad{b}}
+		return newPin(s, brokenRoad{b})
 	}
 	_, isServer := server.IsServer(brand)
 	if !isServer && s.IsPromise() {
@@ -88,7 +146,7 @@ func (v *Vat) follow(c capnp.Client) pin {
 		defer s.Release()
 		return v.adopt(s)
 	}
-	return pin{s, v.objectOf(s, isServer)}
+	return newPin(s, v.objectOf(s, isServer))
 }
 
 // again is a second pin of the same.
@@ -96,20 +154,32 @@ func (p pin) again() pin {
 	if q, ok := p.road.(holder); ok {
 		q.hold()
 	}
-	if p.snap.IsValid() {
-		return pin{p.snap.AddRef(), p.road}
+	return pin{p.snap.again(), p.road}
+}
+
+// freeHere is free as far as that enters no code but ours: it may be called in turns and under locks of ours. It
+// returns what is left to be freed, if there is something.
+func (p pin) freeHere() (left pin, more bool) {
+	switch to := p.road.(type) {
+	case *importRef, pipelineRoad:
+		dropRoad(to)
+	case *object:
+		if !to.dropUnlessLast() {
+			left.road, more = to, true
+		}
+	case holder:
+		left.road, more = p.road, true
 	}
-	return p
+	if !p.snap.releaseHere() {
+		left.snap, more = p.snap, true
+	}
+	return left, more
 }
 
 // free releases the pin. It may enter code that is not ours: see [Vat.later].
 func (p pin) free() {
-	if q, ok := p.road.(holder); ok {
-		q.drop()
-	}
-	if p.snap.IsValid() {
-		p.snap.Release()
-	}
+	dropRoad(p.road)
+	p.snap.Release()
 }
 
 // client is a client for the pinned capability, which follows resolutions. The caller releases it.

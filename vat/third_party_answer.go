@@ -413,6 +413,10 @@ func (s *session) claimed(m *claimed) {
 
 // split is r as two results, each of which is to be freed.
 func (r result) split() (result, result) {
+	if r.cap != nil {
+		other := r.cap.again()
+		return r, result{cap: &other}
+	}
 	if r.release != nil || r.msg != nil {
 		all := r
 		r.msg, r.ready = nil, false

@@ -169,12 +169,25 @@ func (v *Vat) breaks(r hook.Rule) bool { return v.hooks.Broken == r }
 // later runs f off any turn, in order: what enters go-capnp.
 func (v *Vat) later(f func()) { v.worker.Do(f) }
 
-// freeLater releases pins off any turn; nil ones are skipped.
+// freeLater releases pins, off any turn where that may enter code that is not ours; nil ones are skipped.
 func (v *Vat) freeLater(pins ...*pin) {
 	for _, p := range pins {
-		if p != nil {
-			v.later(p.free)
+		if p == nil {
+			continue
 		}
+		if left, more := p.freeHere(); more {
+			v.later(left.free)
+		}
+	}
+}
+
+// freeResult has r freed likewise.
+func (v *Vat) freeResult(r result) {
+	switch {
+	case r.cap != nil:
+		v.freeLater(r.cap)
+	case r.release != nil || r.msg != nil:
+		v.later(r.free)
 	}
 }
 

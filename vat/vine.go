@@ -111,7 +111,7 @@ func (s *session) acceptReturned(x question) {
 			if c := e.unsure; e.ref == q && c != nil && !e.finished {
 				e.unsure = nil
 				s.emit(letGo(func() {
-					s.vat.later(c.releaseArgs)
+					c.releaseLater()
 					c.ret.forwarded(q)
 				}))
 			}
@@ -221,7 +221,7 @@ func (s *session) sure(x question) {
 		})
 	}
 	s.emit(letGo(func() {
-		s.vat.later(x.unsure.releaseArgs)
+		x.unsure.releaseLater()
 		x.ref.drop()
 	}))
 }
