@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vatwork/vatwork/bench/systems"
@@ -93,18 +94,19 @@ func (own) usage() (Usage, error) { return Usage{}, nil }
 
 // child is a process of its own.
 type child struct {
-	cmd  *exec.Cmd
-	in   io.WriteCloser
-	out  *json.Decoder
-	addr string
-	mu   sync.Mutex // of asking
+	cmd     *exec.Cmd
+	in      io.WriteCloser
+	out     *json.Decoder
+	silence time.Duration // for which it may keep us waiting
+	addr    string
+	mu      sync.Mutex // of asking
 }
 
 // closeTime is how long a child has to end before it is killed.
 const closeTime = 5 * time.Second
 
 // newChild starts a process that is to Play the part.
-func newChild(cmd *exec.Cmd) (*child, error) {
+func newChild(cmd *exec.Cmd, silence time.Duration) (*child, error) {
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -118,7 +120,7 @@ func newChild(cmd *exec.Cmd) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, in: in, out: json.NewDecoder(out)}
+	c := &child{cmd: cmd, in: in, out: json.NewDecoder(out), silence: silence}
 	s, err := c.read()
 	if err != nil {
 		return nil, errors.Join(err, c.Close())
@@ -127,8 +129,19 @@ func newChild(cmd *exec.Cmd) (*child, error) {
 	return c, nil
 }
 
+// read is what the process says next. It is killed if it says nothing.
 func (c *child) read() (s said, err error) {
-	if err = c.out.Decode(&s); err == nil && s.Error != "" {
+	var late atomic.Bool
+	timer := time.AfterFunc(c.silence, func() {
+		late.Store(true)
+		_ = c.cmd.Process.Kill()
+	})
+	err = c.out.Decode(&s)
+	timer.Stop()
+	switch {
+	case err != nil && late.Load():
+		err = fmt.Errorf("a peer process said nothing for %v, and was killed", c.silence)
+	case err == nil && s.Error != "":
 		err = errors.New(s.Error)
 	}
 	return s, err

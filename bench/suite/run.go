@@ -21,6 +21,9 @@ type Config struct {
 	For time.Duration
 	// Command starts a process that calls Play with that part and its standard input and output. Required.
 	Command func(part string) *exec.Cmd
+	// Silence is how long such a process may take to say where it serves, or what it has used, before it is killed
+	// and the run fails; 0 means 30 seconds.
+	Silence time.Duration
 	// Many is how many exports the bench scale goes up to; 0 means 100,000.
 	Many int
 	// Progress is told what is going on; nil: nobody.
@@ -76,8 +79,11 @@ func Run(ctx context.Context, name string, cfg Config) (rows []Row, err error) {
 	if cfg.Many == 0 {
 		cfg.Many = 100_000
 	}
-	if cfg.Rounds < 0 || cfg.For < 0 || cfg.Many < 0 {
-		return nil, errors.New("rounds, the time for each, and how many there are, must be above zero")
+	if cfg.Silence == 0 {
+		cfg.Silence = 30 * time.Second
+	}
+	if cfg.Rounds < 0 || cfg.For < 0 || cfg.Many < 0 || cfg.Silence < 0 {
+		return nil, errors.New("rounds, the time for each, how many there are, and the silence allowed, must be above zero")
 	}
 	if cfg.Progress == nil {
 		cfg.Progress = io.Discard
@@ -128,7 +134,7 @@ func (s *stage) peer(p Part, processes int) (peer, error) {
 		}
 		started = own{server}
 	} else {
-		c, err := newChild(s.cfg.Command(p.encode()))
+		c, err := newChild(s.cfg.Command(p.encode()), s.cfg.Silence)
 		if err != nil {
 			return nil, err
 		}

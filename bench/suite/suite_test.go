@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -17,8 +18,14 @@ import (
 // asPeer: in a process with this set, the test binary plays that part.
 const asPeer = "VATWORK_BENCH_PEER"
 
+// silent is the part of one that never says a word.
+const silent = "silent"
+
 func TestMain(m *testing.M) {
-	if part := os.Getenv(asPeer); part != "" {
+	if part := os.Getenv(asPeer); part == silent {
+		_, _ = io.Copy(io.Discard, os.Stdin)
+		os.Exit(0)
+	} else if part != "" {
 		if err := Play(part, os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
@@ -93,6 +100,8 @@ func TestWrongConfig(t *testing.T) {
 		{"nothing", Config{}, "no bench is called"},
 		{"local", Config{Rounds: -1}, "above zero"},
 		{"local", Config{For: -1}, "above zero"},
+		{"local", Config{Silence: -1}, "above zero"},
+		{"calls", Config{Silence: time.Millisecond, Command: func(string) *exec.Cmd { return peerCommand(silent) }}, "said nothing for 1ms, and was killed"},
 		{"calls", Config{Command: func(string) *exec.Cmd { return exec.Command("/nowhere/at/all") }}, "/nowhere/at/all"},
 		{"calls", Config{Command: func(string) *exec.Cmd { return peerCommand(`{"system":"none"}`) }}, "no system is called"},
 	} {
