@@ -107,6 +107,28 @@ func (v *Vat) refuseGuest(conn net.Conn, why error) {
 // turnAway has a vat that connected told why there is no session for it, in an Abort, and hangs up after a moment to
 // read that. What it sends meanwhile is left unread. It does not wait.
 func (v *Vat) turnAway(conn transport.Conn, why error) {
+	v.dismiss(conn, func(ctx context.Context) {
+		v.log.Warn("connection refused", "peer", string(conn.Peer().ID), "err", why)
+		if conn.WriteFrames([][]byte{must(msgAbort(why).Message().Marshal())}) == nil && conn.CloseWrite() == nil {
+			<-ctx.Done()
+		}
+	})
+}
+
+// hangUp ends a connection that is one too many. The peer is to read an end, and may by then have sent something: to
+// close while that is unread would have TCP say that the connection broke. So it is thrown away until the peer hangs up,
+// too, or for a moment. hangUp does not wait.
+func (v *Vat) hangUp(conn transport.Conn) {
+	v.dismiss(conn, func(context.Context) {
+		err := conn.CloseWrite()
+		for err == nil {
+			_, err = conn.ReadFrame()
+		}
+	})
+}
+
+// dismiss has leave called, on a goroutine, and then closes conn, which it does in any case after Limits.CloseGrace.
+func (v *Vat) dismiss(conn transport.Conn, leave func(context.Context)) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed || v.refusals >= maxRefusals {
@@ -120,10 +142,7 @@ func (v *Vat) turnAway(conn transport.Conn, why error) {
 		defer v.goroutines.Done()
 		defer cancel()
 		defer context.AfterFunc(ctx, func() { conn.Close() })()
-		v.log.Warn("connection refused", "peer", string(conn.Peer().ID), "err", why)
-		if conn.WriteFrames([][]byte{must(msgAbort(why).Message().Marshal())}) == nil && conn.CloseWrite() == nil {
-			<-ctx.Done()
-		}
+		leave(ctx)
 		conn.Close()
 		v.mu.Lock()
 		defer v.mu.Unlock()

@@ -241,7 +241,7 @@ func (v *Vat) accepted(conn transport.Conn) {
 			return
 		case sameRun && s.dialed && v.ID() < peer.ID:
 			v.mu.Unlock()
-			conn.Close()
+			v.hangUp(conn)
 			if s.confirmed.Load() {
 				s.tell(&suspected{peer.ID.Short() + " has connected anew"})
 			}

@@ -3,6 +3,8 @@ package vat
 import (
 	"context"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -58,6 +60,31 @@ func TestBothDial(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Of two connections that were made at once the one that is refused ends cleanly, though something was sent on it: else
+// its vat would take the session for broken.
+func TestBothDialTCP(t *testing.T) {
+	listen := func(name string) transport.Network {
+		return must(transport.ListenPlain("127.0.0.1:0", name, transport.Config{}))
+	}
+	for range loops(8) {
+		network, bob := listen("alice"), listen("bob")
+		alice := must(New(Config{Network: network, Logger: slog.New(slog.DiscardHandler)}))
+		asked := alice.Bootstrap(t.Context(), bob.LocalID(), bob.Addrs()...)
+		first := must(bob.Accept())
+		second := must(bob.Dial(t.Context(), alice.ID(), network.Addrs()))
+		check(second.WriteFrames([][]byte{must(msgBootstrap(0).Message().Marshal())}))
+		if _, err := second.ReadFrame(); err != io.EOF {
+			t.Errorf("%v, want %v", err, io.EOF)
+		}
+		asked.Release()
+		for _, c := range []io.Closer{second, first, alice, bob} {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 }
 
