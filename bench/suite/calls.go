@@ -72,7 +72,7 @@ func setUpData(ctx context.Context, s *stage) error {
 			}
 			row := Row{System: part.System, Transport: string(transport), Mode: mode(1), Processes: 2}
 			for _, size := range []int{64 * kib, 1024 * kib} {
-				row.Case = fmt.Sprintf("%d KiB", size/kib)
+				row.Case = sized(size)
 				data := make([]byte, size)
 				s.add(subject{row: row, callers: 1, usage: usageOf(p), op: func(ctx context.Context) error { return c.Echo(ctx, data) }})
 			}

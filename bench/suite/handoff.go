@@ -145,3 +145,43 @@ func setUpShortened(ctx context.Context, s *stage) error {
 	}
 	return s.addFloor(ctx, 3, "by the broker's capability", "direct")
 }
+
+// setUpForward: calls that the broker does not answer itself.
+func setUpForward(ctx context.Context, s *stage) error {
+	const tail, copied = "by a tail call", "by a call, copied"
+	for _, system := range brokers {
+		t, err := s.trio(ctx, system)
+		if err != nil {
+			return err
+		}
+		for _, what := range []string{tail, copied} {
+			to, err := t.alice.Desk(ctx, what == tail && system != systems.GoCapnp) // which has no tail calls
+			if err != nil {
+				return err
+			}
+			s.atEnd(func() error { to.Release(); return nil })
+			for _, size := range []int{smallData, 64 << 10} {
+				data := make([]byte, size)
+				if err := systems.Call(ctx, to, data); err != nil {
+					return fmt.Errorf("%s, %s: %w", system.Name(), what, err)
+				}
+				callers := []int{1, 64}
+				if size > smallData {
+					callers = callers[:1]
+				}
+				for _, n := range callers {
+					s.add(t.subject(fmt.Sprintf("%s, %s", what, sized(size)), n, func(ctx context.Context) error { return systems.Call(ctx, to, data) }))
+				}
+			}
+		}
+	}
+	return s.addFloor(ctx, 3, tail+", "+sized(smallData), copied+", "+sized(smallData))
+}
+
+// sized is a number of bytes as rows say it.
+func sized(n int) string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d bytes", n)
+	}
+	return fmt.Sprintf("%d KiB", n>>10)
+}

@@ -24,7 +24,8 @@ type Config struct {
 	// Silence is how long such a process may take to say where it serves, or what it has used, before it is killed
 	// and the run fails; 0 means 30 seconds.
 	Silence time.Duration
-	// Many is how many exports the bench scale goes up to; 0 means 100,000.
+	// Many is how many exports the bench scale goes up to, and a hundred times the sessions, and two thousand times
+	// the vats; 0 means 100,000.
 	Many int
 	// Progress is told what is going on; nil: nobody.
 	Progress io.Writer
@@ -44,8 +45,9 @@ var benches = []bench{
 	{"handoff", "a capability of a third vat arrives, is called once, and let go", 40, setUpHandoff},
 	{"scenario", "a promise, pipelined calls, a handoff under embargo, and all let go", 15, setUpScenario},
 	{"shortened", "a call through the introducer, one after the handoff, and a direct one", 20, setUpShortened},
+	{"forward", "a call that the one called leaves to a third vat", 25, setUpForward},
 	{"local", "a call on an object of the same vat", 6, setUpLocal},
-	{"scale", "what it costs to have many", 40, setUpScale},
+	{"scale", "what it costs to have many", 30, setUpScale},
 }
 
 // Names of the benches, in order.

@@ -10,6 +10,12 @@ import (
 	"github.com/vatwork/vatwork/bench/wire"
 )
 
+// What there is many of, as fractions of the exports.
+const (
+	exportsPerSession = 100
+	exportsPerVat     = 2_000
+)
+
 // setUpScale: what many cost.
 func setUpScale(ctx context.Context, s *stage) error {
 	if err := s.weigh(ctx); err != nil {
@@ -20,8 +26,20 @@ func setUpScale(ctx context.Context, s *stage) error {
 			return err
 		}
 	}
+	if err := s.addSessions(ctx, max(s.cfg.Many/exportsPerSession, 1)); err != nil {
+		return err
+	}
+	vats := max(s.cfg.Many/exportsPerVat, leastVats)
+	for _, n := range slices.Compact([]int{leastVats, min(10, vats), vats}) {
+		if err := s.addVats(ctx, n); err != nil {
+			return err
+		}
+	}
 	return s.addFloor(ctx, 2, exportsCase(1))
 }
+
+// leastVats are what a handoff takes.
+const leastVats = 3
 
 func exportsCase(n int) string { return fmt.Sprintf("a call, %d exports", n) }
 
@@ -54,29 +72,87 @@ func (s *stage) addExports(ctx context.Context, n int) error {
 	return nil
 }
 
+// addSessions weighs a session at a host that has so many, and adds calls to it.
+func (s *stage) addSessions(ctx context.Context, n int) error {
+	for _, system := range []systems.System{systems.Vatwork, systems.GoCapnp} {
+		fmt.Fprintf(s.cfg.Progress, "%s: %s with %d sessions\n", s.bench, system.Name(), n)
+		part := Part{System: system.Name(), Transport: systems.TCP}
+		p, err := s.peer(part, 3)
+		if err != nil {
+			return err
+		}
+		c, err := s.caller(ctx, part, p)
+		if err != nil {
+			return err
+		}
+		before, err := p.weight()
+		if err != nil {
+			return err
+		}
+		part.Host, part.Crowd = p.Addr(), n
+		if _, err := s.peer(part, 3); err != nil {
+			return err
+		}
+		after, err := p.weight()
+		if err != nil {
+			return err
+		}
+		s.weighed(part.System, "a session", "tcp", 3, n, after-before)
+		for _, callers := range []int{1, 64} {
+			s.add(subject{
+				row:     Row{System: part.System, Transport: "tcp", Mode: mode(callers), Case: fmt.Sprintf("a call, %d sessions", n+1), Processes: 3},
+				callers: callers, usage: usageOf(p),
+				op: func(ctx context.Context) error { return c.Echo(ctx, small) },
+			})
+		}
+	}
+	return nil
+}
+
+// addVats adds handoffs among so many vats.
+func (s *stage) addVats(ctx context.Context, n int) error {
+	fmt.Fprintf(s.cfg.Progress, "%s: %d vats\n", s.bench, n)
+	m, err := systems.NewMesh(ctx, n)
+	if err != nil {
+		return err
+	}
+	s.atEnd(m.Close)
+	for _, callers := range []int{1, 64} {
+		s.add(subject{
+			row:     Row{System: systems.Vatwork.Name(), Transport: "tcp", Mode: mode(callers), Case: fmt.Sprintf("a handoff among %d vats", n), Processes: 1},
+			callers: callers, usage: ownUsage, before: m.Stock, slice: 1000,
+			op: func(ctx context.Context) error { return m.Handoff(ctx, small) },
+		})
+	}
+	return nil
+}
+
 // few is how many things are weighed.
 func (s *stage) few() int { return max(s.cfg.Many/10, 1) }
 
-// weigh finds what idle things take, on the heap and in stacks, in this process.
+// weigh finds what idle things take, on the heap and in stacks.
 func (s *stage) weigh(ctx context.Context) error {
 	v, spawn, err := systems.NewObjects()
 	if err != nil {
 		return err
 	}
 	s.atEnd(v.Close)
-	for name, make := range map[string]func() (wire.Echo, error){"vatwork": spawn, "go-capnp": systems.NewServer} {
-		if err := s.weighObjects(name, make); err != nil {
-			return err
-		}
+	if _, err := s.weighObjects("vatwork", spawn); err != nil {
+		return err
+	}
+	server, err := s.weighObjects("go-capnp", systems.NewServer)
+	if err != nil {
+		return err
 	}
 	for _, system := range []systems.System{systems.Vatwork, systems.GoCapnp} {
-		if err := s.weighImports(ctx, system); err != nil {
+		if err := s.weighImports(ctx, system, server); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
+// weighed adds a row of what so many things take together.
 func (s *stage) weighed(system, what, transport string, processes, n int, bytes uint64) {
 	s.measured = append(s.measured, Row{
 		Bench: s.bench, System: system, Transport: transport, Mode: "idle", Case: what, Processes: processes,
@@ -84,7 +160,8 @@ func (s *stage) weighed(system, what, transport string, processes, n int, bytes 
 	})
 }
 
-func (s *stage) weighObjects(system string, newObject func() (wire.Echo, error)) error {
+// weighObjects says what all of them weigh.
+func (s *stage) weighObjects(system string, newObject func() (wire.Echo, error)) (bytes uint64, err error) {
 	n := s.few()
 	before := weight()
 	all := make([]wire.Echo, n)
@@ -94,20 +171,20 @@ func (s *stage) weighObjects(system string, newObject func() (wire.Echo, error))
 		}
 	}()
 	for i := range all {
-		var err error
 		if all[i], err = newObject(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	s.weighed(system, "an object", "none", 1, n, weight()-before)
-	return nil
+	bytes = weight() - before
+	s.weighed(system, "an object", "none", 1, n, bytes)
+	return bytes, nil
 }
 
-// weighImports: an import and its export are weighed together, with the object behind it, for both ends are here.
-func (s *stage) weighImports(ctx context.Context, system systems.System) error {
+// weighImports weighs imports here, and at their host the exports, without what servers for as many weigh.
+func (s *stage) weighImports(ctx context.Context, system systems.System, servers uint64) error {
 	n := s.few()
 	part := Part{System: system.Name(), Transport: systems.TCP}
-	p, err := s.peer(part, 1)
+	p, err := s.peer(part, 2)
 	if err != nil {
 		return err
 	}
@@ -116,11 +193,20 @@ func (s *stage) weighImports(ctx context.Context, system systems.System) error {
 		return err
 	}
 	before := weight()
+	hostBefore, err := p.weight()
+	if err != nil {
+		return err
+	}
 	release, err := systems.Hold(ctx, c, n)
 	if err != nil {
 		return err
 	}
-	s.weighed(system.Name(), "an import, its export, and the server behind it", "tcp", 1, n, weight()-before)
+	s.weighed(system.Name(), "an import", "tcp", 2, n, weight()-before)
+	hostAfter, err := p.weight()
+	if err != nil {
+		return err
+	}
+	s.weighed(system.Name(), "an export", "tcp", 2, n, hostAfter-hostBefore-servers)
 	return release()
 }
 

@@ -50,16 +50,16 @@ func (a *Alice) Through(ctx context.Context) (wire.Echo, error) {
 	return results.Echo().AddRef(), nil
 }
 
-// Forward has the broker call the host on Alice's behalf.
-func (a *Alice) Forward(ctx context.Context, data []byte) error {
-	answer, release := a.Broker.Forward(ctx, func(p wire.Broker_forward_Params) error { return p.SetData(data) })
+// Desk is an Echo at the broker, behind which the host does the work: by a tail call, or by a call whose results are
+// copied. The caller releases it.
+func (a *Alice) Desk(ctx context.Context, tail bool) (wire.Echo, error) {
+	answer, release := a.Broker.Desk(ctx, func(p wire.Broker_desk_Params) error { p.SetTail(tail); return nil })
 	defer release()
 	results, err := answer.Struct()
 	if err != nil {
-		return err
+		return wire.Echo{}, err
 	}
-	got, err := results.Data()
-	return checkEchoed(got, data, err)
+	return results.Echo().AddRef(), nil
 }
 
 // Scenario is the whole exchange of a handoff: Alice is promised a Bla, calls bar on it, and creek on what that

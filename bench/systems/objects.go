@@ -208,13 +208,33 @@ func (b *broker) Fulfill(_ context.Context, call wire.Broker_fulfill) error {
 	return nil
 }
 
-func (b *broker) Forward(ctx context.Context, call wire.Broker_forward) error {
+func (b *broker) Desk(_ context.Context, call wire.Broker_desk) error {
+	results, err := call.AllocResults()
+	if err != nil {
+		return err
+	}
+	var d wire.Echo_Server = desk{host: b.host.AddRef()}
+	if call.Args().Tail() {
+		d = tailDesk{d.(desk)}
+	}
+	return results.SetEcho(wire.Echo_ServerToClient(d))
+}
+
+// desk has the host do its work, and copies the results.
+type desk struct {
+	echo
+	host wire.Host
+}
+
+func (d desk) Shutdown() { d.host.Release() }
+
+func (d desk) Echo(ctx context.Context, call wire.Echo_echo) error {
 	data, err := call.Args().Data()
 	if err != nil {
 		return err
 	}
 	call.Go()
-	answer, release := b.host.Echo(ctx, func(p wire.Echo_echo_Params) error { return p.SetData(data) })
+	answer, release := d.host.Echo(ctx, func(p wire.Echo_echo_Params) error { return p.SetData(data) })
 	defer release()
 	echoed, err := answer.Struct()
 	if err != nil {
@@ -229,6 +249,17 @@ func (b *broker) Forward(ctx context.Context, call wire.Broker_forward) error {
 		return err
 	}
 	return results.SetData(data)
+}
+
+// tailDesk leaves it to the host to answer.
+type tailDesk struct{ desk }
+
+func (d tailDesk) Echo(ctx context.Context, call wire.Echo_echo) error {
+	data, err := call.Args().Data()
+	if err != nil {
+		return err
+	}
+	return vat.TailCall(ctx, call, wire.Echo(d.host), wire.Echo.Echo, func(p wire.Echo_echo_Params) error { return p.SetData(data) })
 }
 
 // capCaller calls an Echo that is a capability.

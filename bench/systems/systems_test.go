@@ -1,6 +1,7 @@
 package systems
 
 import (
+	"context"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -86,11 +87,70 @@ func useBroker(t *testing.T, alice *Alice) {
 		t.Error("more was given than was in stock")
 	}
 	wantNoError(t, Call(ctx, wire.Echo(alice.Direct), []byte("direct")))
-	wantNoError(t, alice.Forward(ctx, []byte("forward")))
+	for _, tail := range []bool{true, false} {
+		desk, err := alice.Desk(ctx, tail)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNoError(t, Call(ctx, desk, []byte("forward")))
+		desk.Release()
+	}
 	through, err := alice.Through(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer through.Release()
 	wantNoError(t, Call(ctx, through, []byte("through")))
+}
+
+// Every vat of a mesh takes its turn in each part, more often than there is in stock at first.
+func TestMesh(t *testing.T) {
+	for _, vats := range []int{3, 7} {
+		m, err := NewMesh(t.Context(), vats)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantNoError(t, m.Stock(t.Context(), 100))
+		for range 100 {
+			wantNoError(t, m.Handoff(t.Context(), []byte("given")))
+		}
+		wantNoError(t, m.Close())
+	}
+}
+
+// A crowd is there until it is closed, and others are served meanwhile.
+func TestCrowds(t *testing.T) {
+	for name, s := range All {
+		crowding, ok := s.(Crowding)
+		if !ok {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			host, err := s.Serve(TCP)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { wantNoError(t, host.Close()) }()
+			c, err := crowding.Crowd(t.Context(), TCP, host.Addr(), 40)
+			if err != nil {
+				t.Fatal(err)
+			}
+			caller, err := s.Dial(t.Context(), TCP, host.Addr())
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantNoError(t, caller.Echo(t.Context(), []byte("served")))
+			wantNoError(t, caller.Close())
+			wantNoError(t, c.Close())
+		})
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for _, s := range All {
+		if crowding, ok := s.(Crowding); ok {
+			if _, err := crowding.Crowd(ctx, TCP, "plain|127.0.0.1:1", 3); err == nil {
+				t.Errorf("%s: a crowd at nobody's", s.Name())
+			}
+		}
+	}
 }

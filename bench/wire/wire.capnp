@@ -41,8 +41,15 @@ interface Broker extends(Echo) {
   fulfill @4 (number :UInt32) -> ();
   # Resolves that promise.
 
-  forward @5 (data :Data) -> (data :Data);
-  # Echo of the host, called on the caller's behalf.
+  desk @5 (tail :Bool) -> (echo :Echo);
+  # An Echo of the broker's own, that asks the host: by a tail call, or by a call of which it copies the results.
+}
+
+interface Member extends(Broker) {
+  # The bootstrap of a vat among many, each of which is broker for another one's host.
+
+  host @0 () -> (host :Host);
+  # The host in this vat.
 }
 
 interface Bla {

@@ -1136,23 +1136,23 @@ func (c Broker) Fulfill(ctx context.Context, params func(Broker_fulfill_Params) 
 
 }
 
-func (c Broker) Forward(ctx context.Context, params func(Broker_forward_Params) error) (Broker_forward_Results_Future, capnp.ReleaseFunc) {
+func (c Broker) Desk(ctx context.Context, params func(Broker_desk_Params) error) (Broker_desk_Results_Future, capnp.ReleaseFunc) {
 
 	s := capnp.Send{
 		Method: capnp.Method{
 			InterfaceID:   0xd4ee8c7b1b67c0c0,
 			MethodID:      5,
 			InterfaceName: "wire.capnp:Broker",
-			MethodName:    "forward",
+			MethodName:    "desk",
 		},
 	}
 	if params != nil {
-		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
-		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_forward_Params(s)) }
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_desk_Params(s)) }
 	}
 
 	ans, release := capnp.Client(c).SendCall(ctx, s)
-	return Broker_forward_Results_Future{Future: ans.Future()}, release
+	return Broker_desk_Results_Future{Future: ans.Future()}, release
 
 }
 
@@ -1277,7 +1277,7 @@ type Broker_Server interface {
 
 	Fulfill(context.Context, Broker_fulfill) error
 
-	Forward(context.Context, Broker_forward) error
+	Desk(context.Context, Broker_desk) error
 
 	Echo(context.Context, Echo_echo) error
 
@@ -1368,10 +1368,10 @@ func Broker_Methods(methods []server.Method, s Broker_Server) []server.Method {
 			InterfaceID:   0xd4ee8c7b1b67c0c0,
 			MethodID:      5,
 			InterfaceName: "wire.capnp:Broker",
-			MethodName:    "forward",
+			MethodName:    "desk",
 		},
 		Impl: func(ctx context.Context, call *server.Call) error {
-			return s.Forward(ctx, Broker_forward{call})
+			return s.Desk(ctx, Broker_desk{call})
 		},
 	})
 
@@ -1487,21 +1487,21 @@ func (c Broker_fulfill) AllocResults() (Broker_fulfill_Results, error) {
 	return Broker_fulfill_Results(r), err
 }
 
-// Broker_forward holds the state for a server call to Broker.forward.
+// Broker_desk holds the state for a server call to Broker.desk.
 // See server.Call for documentation.
-type Broker_forward struct {
+type Broker_desk struct {
 	*server.Call
 }
 
 // Args returns the call's arguments.
-func (c Broker_forward) Args() Broker_forward_Params {
-	return Broker_forward_Params(c.Call.Args())
+func (c Broker_desk) Args() Broker_desk_Params {
+	return Broker_desk_Params(c.Call.Args())
 }
 
 // AllocResults allocates the results struct.
-func (c Broker_forward) AllocResults() (Broker_forward_Results, error) {
+func (c Broker_desk) AllocResults() (Broker_desk_Results, error) {
 	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
-	return Broker_forward_Results(r), err
+	return Broker_desk_Results(r), err
 }
 
 // Broker_List is a list of Broker.
@@ -2244,158 +2244,742 @@ func (f Broker_fulfill_Results_Future) Struct() (Broker_fulfill_Results, error) 
 	return Broker_fulfill_Results(p.Struct()), err
 }
 
-type Broker_forward_Params capnp.Struct
+type Broker_desk_Params capnp.Struct
 
-// Broker_forward_Params_TypeID is the unique identifier for the type Broker_forward_Params.
-const Broker_forward_Params_TypeID = 0xb98b15948c4556f7
+// Broker_desk_Params_TypeID is the unique identifier for the type Broker_desk_Params.
+const Broker_desk_Params_TypeID = 0xb98b15948c4556f7
 
-func NewBroker_forward_Params(s *capnp.Segment) (Broker_forward_Params, error) {
-	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
-	return Broker_forward_Params(st), err
+func NewBroker_desk_Params(s *capnp.Segment) (Broker_desk_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return Broker_desk_Params(st), err
 }
 
-func NewRootBroker_forward_Params(s *capnp.Segment) (Broker_forward_Params, error) {
-	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
-	return Broker_forward_Params(st), err
+func NewRootBroker_desk_Params(s *capnp.Segment) (Broker_desk_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 8, PointerCount: 0})
+	return Broker_desk_Params(st), err
 }
 
-func ReadRootBroker_forward_Params(msg *capnp.Message) (Broker_forward_Params, error) {
+func ReadRootBroker_desk_Params(msg *capnp.Message) (Broker_desk_Params, error) {
 	root, err := msg.Root()
-	return Broker_forward_Params(root.Struct()), err
+	return Broker_desk_Params(root.Struct()), err
 }
 
-func (s Broker_forward_Params) String() string {
+func (s Broker_desk_Params) String() string {
 	str, _ := text.Marshal(0xb98b15948c4556f7, capnp.Struct(s))
 	return str
 }
 
-func (s Broker_forward_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+func (s Broker_desk_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
 	return capnp.Struct(s).EncodeAsPtr(seg)
 }
 
-func (Broker_forward_Params) DecodeFromPtr(p capnp.Ptr) Broker_forward_Params {
-	return Broker_forward_Params(capnp.Struct{}.DecodeFromPtr(p))
+func (Broker_desk_Params) DecodeFromPtr(p capnp.Ptr) Broker_desk_Params {
+	return Broker_desk_Params(capnp.Struct{}.DecodeFromPtr(p))
 }
 
-func (s Broker_forward_Params) ToPtr() capnp.Ptr {
+func (s Broker_desk_Params) ToPtr() capnp.Ptr {
 	return capnp.Struct(s).ToPtr()
 }
-func (s Broker_forward_Params) IsValid() bool {
+func (s Broker_desk_Params) IsValid() bool {
 	return capnp.Struct(s).IsValid()
 }
 
-func (s Broker_forward_Params) Message() *capnp.Message {
+func (s Broker_desk_Params) Message() *capnp.Message {
 	return capnp.Struct(s).Message()
 }
 
-func (s Broker_forward_Params) Segment() *capnp.Segment {
+func (s Broker_desk_Params) Segment() *capnp.Segment {
 	return capnp.Struct(s).Segment()
 }
-func (s Broker_forward_Params) Data() ([]byte, error) {
-	p, err := capnp.Struct(s).Ptr(0)
-	return []byte(p.Data()), err
+func (s Broker_desk_Params) Tail() bool {
+	return capnp.Struct(s).Bit(0)
 }
 
-func (s Broker_forward_Params) HasData() bool {
-	return capnp.Struct(s).HasPtr(0)
+func (s Broker_desk_Params) SetTail(v bool) {
+	capnp.Struct(s).SetBit(0, v)
 }
 
-func (s Broker_forward_Params) SetData(v []byte) error {
-	return capnp.Struct(s).SetData(0, v)
+// Broker_desk_Params_List is a list of Broker_desk_Params.
+type Broker_desk_Params_List = capnp.StructList[Broker_desk_Params]
+
+// NewBroker_desk_Params creates a new list of Broker_desk_Params.
+func NewBroker_desk_Params_List(s *capnp.Segment, sz int32) (Broker_desk_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 8, PointerCount: 0}, sz)
+	return capnp.StructList[Broker_desk_Params](l), err
 }
 
-// Broker_forward_Params_List is a list of Broker_forward_Params.
-type Broker_forward_Params_List = capnp.StructList[Broker_forward_Params]
+// Broker_desk_Params_Future is a wrapper for a Broker_desk_Params promised by a client call.
+type Broker_desk_Params_Future struct{ *capnp.Future }
 
-// NewBroker_forward_Params creates a new list of Broker_forward_Params.
-func NewBroker_forward_Params_List(s *capnp.Segment, sz int32) (Broker_forward_Params_List, error) {
-	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
-	return capnp.StructList[Broker_forward_Params](l), err
-}
-
-// Broker_forward_Params_Future is a wrapper for a Broker_forward_Params promised by a client call.
-type Broker_forward_Params_Future struct{ *capnp.Future }
-
-func (f Broker_forward_Params_Future) Struct() (Broker_forward_Params, error) {
+func (f Broker_desk_Params_Future) Struct() (Broker_desk_Params, error) {
 	p, err := f.Future.Ptr()
-	return Broker_forward_Params(p.Struct()), err
+	return Broker_desk_Params(p.Struct()), err
 }
 
-type Broker_forward_Results capnp.Struct
+type Broker_desk_Results capnp.Struct
 
-// Broker_forward_Results_TypeID is the unique identifier for the type Broker_forward_Results.
-const Broker_forward_Results_TypeID = 0xea3083973eeafc43
+// Broker_desk_Results_TypeID is the unique identifier for the type Broker_desk_Results.
+const Broker_desk_Results_TypeID = 0xea3083973eeafc43
 
-func NewBroker_forward_Results(s *capnp.Segment) (Broker_forward_Results, error) {
+func NewBroker_desk_Results(s *capnp.Segment) (Broker_desk_Results, error) {
 	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
-	return Broker_forward_Results(st), err
+	return Broker_desk_Results(st), err
 }
 
-func NewRootBroker_forward_Results(s *capnp.Segment) (Broker_forward_Results, error) {
+func NewRootBroker_desk_Results(s *capnp.Segment) (Broker_desk_Results, error) {
 	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
-	return Broker_forward_Results(st), err
+	return Broker_desk_Results(st), err
 }
 
-func ReadRootBroker_forward_Results(msg *capnp.Message) (Broker_forward_Results, error) {
+func ReadRootBroker_desk_Results(msg *capnp.Message) (Broker_desk_Results, error) {
 	root, err := msg.Root()
-	return Broker_forward_Results(root.Struct()), err
+	return Broker_desk_Results(root.Struct()), err
 }
 
-func (s Broker_forward_Results) String() string {
+func (s Broker_desk_Results) String() string {
 	str, _ := text.Marshal(0xea3083973eeafc43, capnp.Struct(s))
 	return str
 }
 
-func (s Broker_forward_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+func (s Broker_desk_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
 	return capnp.Struct(s).EncodeAsPtr(seg)
 }
 
-func (Broker_forward_Results) DecodeFromPtr(p capnp.Ptr) Broker_forward_Results {
-	return Broker_forward_Results(capnp.Struct{}.DecodeFromPtr(p))
+func (Broker_desk_Results) DecodeFromPtr(p capnp.Ptr) Broker_desk_Results {
+	return Broker_desk_Results(capnp.Struct{}.DecodeFromPtr(p))
 }
 
-func (s Broker_forward_Results) ToPtr() capnp.Ptr {
+func (s Broker_desk_Results) ToPtr() capnp.Ptr {
 	return capnp.Struct(s).ToPtr()
 }
-func (s Broker_forward_Results) IsValid() bool {
+func (s Broker_desk_Results) IsValid() bool {
 	return capnp.Struct(s).IsValid()
 }
 
-func (s Broker_forward_Results) Message() *capnp.Message {
+func (s Broker_desk_Results) Message() *capnp.Message {
 	return capnp.Struct(s).Message()
 }
 
-func (s Broker_forward_Results) Segment() *capnp.Segment {
+func (s Broker_desk_Results) Segment() *capnp.Segment {
 	return capnp.Struct(s).Segment()
 }
-func (s Broker_forward_Results) Data() ([]byte, error) {
-	p, err := capnp.Struct(s).Ptr(0)
-	return []byte(p.Data()), err
+func (s Broker_desk_Results) Echo() Echo {
+	p, _ := capnp.Struct(s).Ptr(0)
+	return Echo(p.Interface().Client())
 }
 
-func (s Broker_forward_Results) HasData() bool {
+func (s Broker_desk_Results) HasEcho() bool {
 	return capnp.Struct(s).HasPtr(0)
 }
 
-func (s Broker_forward_Results) SetData(v []byte) error {
-	return capnp.Struct(s).SetData(0, v)
+func (s Broker_desk_Results) SetEcho(v Echo) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(0, in.ToPtr())
 }
 
-// Broker_forward_Results_List is a list of Broker_forward_Results.
-type Broker_forward_Results_List = capnp.StructList[Broker_forward_Results]
+// Broker_desk_Results_List is a list of Broker_desk_Results.
+type Broker_desk_Results_List = capnp.StructList[Broker_desk_Results]
 
-// NewBroker_forward_Results creates a new list of Broker_forward_Results.
-func NewBroker_forward_Results_List(s *capnp.Segment, sz int32) (Broker_forward_Results_List, error) {
+// NewBroker_desk_Results creates a new list of Broker_desk_Results.
+func NewBroker_desk_Results_List(s *capnp.Segment, sz int32) (Broker_desk_Results_List, error) {
 	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
-	return capnp.StructList[Broker_forward_Results](l), err
+	return capnp.StructList[Broker_desk_Results](l), err
 }
 
-// Broker_forward_Results_Future is a wrapper for a Broker_forward_Results promised by a client call.
-type Broker_forward_Results_Future struct{ *capnp.Future }
+// Broker_desk_Results_Future is a wrapper for a Broker_desk_Results promised by a client call.
+type Broker_desk_Results_Future struct{ *capnp.Future }
 
-func (f Broker_forward_Results_Future) Struct() (Broker_forward_Results, error) {
+func (f Broker_desk_Results_Future) Struct() (Broker_desk_Results, error) {
 	p, err := f.Future.Ptr()
-	return Broker_forward_Results(p.Struct()), err
+	return Broker_desk_Results(p.Struct()), err
+}
+func (p Broker_desk_Results_Future) Echo() Echo {
+	return Echo(p.Future.Field(0, nil).Client())
+}
+
+type Member capnp.Client
+
+// Member_TypeID is the unique identifier for the type Member.
+const Member_TypeID = 0xb231fd675fc760c5
+
+func (c Member) Host(ctx context.Context, params func(Member_host_Params) error) (Member_host_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xb231fd675fc760c5,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Member",
+			MethodName:    "host",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Member_host_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Member_host_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Stock(ctx context.Context, params func(Broker_stock_Params) error) (Broker_stock_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "stock",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_stock_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_stock_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Give(ctx context.Context, params func(Broker_give_Params) error) (Broker_give_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      1,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "give",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_give_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_give_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Through(ctx context.Context, params func(Broker_through_Params) error) (Broker_through_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      2,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "through",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_through_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_through_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Promise(ctx context.Context, params func(Broker_promise_Params) error) (Broker_promise_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      3,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "promise",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_promise_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_promise_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Fulfill(ctx context.Context, params func(Broker_fulfill_Params) error) (Broker_fulfill_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      4,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "fulfill",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_fulfill_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_fulfill_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Desk(ctx context.Context, params func(Broker_desk_Params) error) (Broker_desk_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      5,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "desk",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 8, PointerCount: 0}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Broker_desk_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Broker_desk_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Echo(ctx context.Context, params func(Echo_echo_Params) error) (Echo_echo_Results_Future, capnp.ReleaseFunc) {
+
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xf0d83ef32268d393,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Echo",
+			MethodName:    "echo",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Echo_echo_Params(s)) }
+	}
+
+	ans, release := capnp.Client(c).SendCall(ctx, s)
+	return Echo_echo_Results_Future{Future: ans.Future()}, release
+
+}
+
+func (c Member) Push(ctx context.Context, params func(Echo_push_Params) error) error {
+	s := capnp.Send{
+		Method: capnp.Method{
+			InterfaceID:   0xf0d83ef32268d393,
+			MethodID:      1,
+			InterfaceName: "wire.capnp:Echo",
+			MethodName:    "push",
+		},
+	}
+	if params != nil {
+		s.ArgsSize = capnp.ObjectSize{DataSize: 0, PointerCount: 1}
+		s.PlaceArgs = func(s capnp.Struct) error { return params(Echo_push_Params(s)) }
+	}
+
+	return capnp.Client(c).SendStreamCall(ctx, s)
+
+}
+
+func (c Member) WaitStreaming() error {
+	return capnp.Client(c).WaitStreaming()
+}
+
+// String returns a string that identifies this capability for debugging
+// purposes.  Its format should not be depended on: in particular, it
+// should not be used to compare clients.  Use IsSame to compare clients
+// for equality.
+func (c Member) String() string {
+	return "Member(" + capnp.Client(c).String() + ")"
+}
+
+// AddRef creates a new Client that refers to the same capability as c.
+// If c is nil or has resolved to null, then AddRef returns nil.
+func (c Member) AddRef() Member {
+	return Member(capnp.Client(c).AddRef())
+}
+
+// Release releases a capability reference.  If this is the last
+// reference to the capability, then the underlying resources associated
+// with the capability will be released.
+//
+// Release will panic if c has already been released, but not if c is
+// nil or resolved to null.
+func (c Member) Release() {
+	capnp.Client(c).Release()
+}
+
+// Resolve blocks until the capability is fully resolved or the Context
+// expires.
+func (c Member) Resolve(ctx context.Context) error {
+	return capnp.Client(c).Resolve(ctx)
+}
+
+func (c Member) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Client(c).EncodeAsPtr(seg)
+}
+
+func (Member) DecodeFromPtr(p capnp.Ptr) Member {
+	return Member(capnp.Client{}.DecodeFromPtr(p))
+}
+
+// IsValid reports whether c is a valid reference to a capability.
+// A reference is invalid if it is nil, has resolved to null, or has
+// been released.
+func (c Member) IsValid() bool {
+	return capnp.Client(c).IsValid()
+}
+
+// IsSame reports whether c and other refer to a capability created by the
+// same call to NewClient.  This can return false negatives if c or other
+// are not fully resolved: use Resolve if this is an issue.  If either
+// c or other are released, then IsSame panics.
+func (c Member) IsSame(other Member) bool {
+	return capnp.Client(c).IsSame(capnp.Client(other))
+}
+
+// Update the flowcontrol.FlowLimiter used to manage flow control for
+// this client. This affects all future calls, but not calls already
+// waiting to send. Passing nil sets the value to flowcontrol.NopLimiter,
+// which is also the default.
+func (c Member) SetFlowLimiter(lim fc.FlowLimiter) {
+	capnp.Client(c).SetFlowLimiter(lim)
+}
+
+// Get the current flowcontrol.FlowLimiter used to manage flow control
+// for this client.
+func (c Member) GetFlowLimiter() fc.FlowLimiter {
+	return capnp.Client(c).GetFlowLimiter()
+}
+
+// A Member_Server is a Member with a local implementation.
+type Member_Server interface {
+	Host(context.Context, Member_host) error
+
+	Stock(context.Context, Broker_stock) error
+
+	Give(context.Context, Broker_give) error
+
+	Through(context.Context, Broker_through) error
+
+	Promise(context.Context, Broker_promise) error
+
+	Fulfill(context.Context, Broker_fulfill) error
+
+	Desk(context.Context, Broker_desk) error
+
+	Echo(context.Context, Echo_echo) error
+
+	Push(context.Context, Echo_push) error
+}
+
+// Member_NewServer creates a new Server from an implementation of Member_Server.
+func Member_NewServer(s Member_Server) *server.Server {
+	c, _ := s.(server.Shutdowner)
+	return server.New(Member_Methods(nil, s), s, c)
+}
+
+// Member_ServerToClient creates a new Client from an implementation of Member_Server.
+// The caller is responsible for calling Release on the returned Client.
+func Member_ServerToClient(s Member_Server) Member {
+	return Member(capnp.NewClient(Member_NewServer(s)))
+}
+
+// Member_Methods appends Methods to a slice that invoke the methods on s.
+// This can be used to create a more complicated Server.
+func Member_Methods(methods []server.Method, s Member_Server) []server.Method {
+	if cap(methods) == 0 {
+		methods = make([]server.Method, 0, 9)
+	}
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xb231fd675fc760c5,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Member",
+			MethodName:    "host",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Host(ctx, Member_host{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "stock",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Stock(ctx, Broker_stock{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      1,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "give",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Give(ctx, Broker_give{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      2,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "through",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Through(ctx, Broker_through{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      3,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "promise",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Promise(ctx, Broker_promise{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      4,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "fulfill",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Fulfill(ctx, Broker_fulfill{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xd4ee8c7b1b67c0c0,
+			MethodID:      5,
+			InterfaceName: "wire.capnp:Broker",
+			MethodName:    "desk",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Desk(ctx, Broker_desk{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xf0d83ef32268d393,
+			MethodID:      0,
+			InterfaceName: "wire.capnp:Echo",
+			MethodName:    "echo",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Echo(ctx, Echo_echo{call})
+		},
+	})
+
+	methods = append(methods, server.Method{
+		Method: capnp.Method{
+			InterfaceID:   0xf0d83ef32268d393,
+			MethodID:      1,
+			InterfaceName: "wire.capnp:Echo",
+			MethodName:    "push",
+		},
+		Impl: func(ctx context.Context, call *server.Call) error {
+			return s.Push(ctx, Echo_push{call})
+		},
+	})
+
+	return methods
+}
+
+// Member_host holds the state for a server call to Member.host.
+// See server.Call for documentation.
+type Member_host struct {
+	*server.Call
+}
+
+// Args returns the call's arguments.
+func (c Member_host) Args() Member_host_Params {
+	return Member_host_Params(c.Call.Args())
+}
+
+// AllocResults allocates the results struct.
+func (c Member_host) AllocResults() (Member_host_Results, error) {
+	r, err := c.Call.AllocResults(capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Member_host_Results(r), err
+}
+
+// Member_List is a list of Member.
+type Member_List = capnp.CapList[Member]
+
+// NewMember_List creates a new list of Member.
+func NewMember_List(s *capnp.Segment, sz int32) (Member_List, error) {
+	l, err := capnp.NewPointerList(s, sz)
+	return capnp.CapList[Member](l), err
+}
+
+type Member_host_Params capnp.Struct
+
+// Member_host_Params_TypeID is the unique identifier for the type Member_host_Params.
+const Member_host_Params_TypeID = 0xdd2f9cdd194cef00
+
+func NewMember_host_Params(s *capnp.Segment) (Member_host_Params, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Member_host_Params(st), err
+}
+
+func NewRootMember_host_Params(s *capnp.Segment) (Member_host_Params, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0})
+	return Member_host_Params(st), err
+}
+
+func ReadRootMember_host_Params(msg *capnp.Message) (Member_host_Params, error) {
+	root, err := msg.Root()
+	return Member_host_Params(root.Struct()), err
+}
+
+func (s Member_host_Params) String() string {
+	str, _ := text.Marshal(0xdd2f9cdd194cef00, capnp.Struct(s))
+	return str
+}
+
+func (s Member_host_Params) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Member_host_Params) DecodeFromPtr(p capnp.Ptr) Member_host_Params {
+	return Member_host_Params(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Member_host_Params) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Member_host_Params) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Member_host_Params) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Member_host_Params) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+
+// Member_host_Params_List is a list of Member_host_Params.
+type Member_host_Params_List = capnp.StructList[Member_host_Params]
+
+// NewMember_host_Params creates a new list of Member_host_Params.
+func NewMember_host_Params_List(s *capnp.Segment, sz int32) (Member_host_Params_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 0}, sz)
+	return capnp.StructList[Member_host_Params](l), err
+}
+
+// Member_host_Params_Future is a wrapper for a Member_host_Params promised by a client call.
+type Member_host_Params_Future struct{ *capnp.Future }
+
+func (f Member_host_Params_Future) Struct() (Member_host_Params, error) {
+	p, err := f.Future.Ptr()
+	return Member_host_Params(p.Struct()), err
+}
+
+type Member_host_Results capnp.Struct
+
+// Member_host_Results_TypeID is the unique identifier for the type Member_host_Results.
+const Member_host_Results_TypeID = 0x82f6f5aff23d3251
+
+func NewMember_host_Results(s *capnp.Segment) (Member_host_Results, error) {
+	st, err := capnp.NewStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Member_host_Results(st), err
+}
+
+func NewRootMember_host_Results(s *capnp.Segment) (Member_host_Results, error) {
+	st, err := capnp.NewRootStruct(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1})
+	return Member_host_Results(st), err
+}
+
+func ReadRootMember_host_Results(msg *capnp.Message) (Member_host_Results, error) {
+	root, err := msg.Root()
+	return Member_host_Results(root.Struct()), err
+}
+
+func (s Member_host_Results) String() string {
+	str, _ := text.Marshal(0x82f6f5aff23d3251, capnp.Struct(s))
+	return str
+}
+
+func (s Member_host_Results) EncodeAsPtr(seg *capnp.Segment) capnp.Ptr {
+	return capnp.Struct(s).EncodeAsPtr(seg)
+}
+
+func (Member_host_Results) DecodeFromPtr(p capnp.Ptr) Member_host_Results {
+	return Member_host_Results(capnp.Struct{}.DecodeFromPtr(p))
+}
+
+func (s Member_host_Results) ToPtr() capnp.Ptr {
+	return capnp.Struct(s).ToPtr()
+}
+func (s Member_host_Results) IsValid() bool {
+	return capnp.Struct(s).IsValid()
+}
+
+func (s Member_host_Results) Message() *capnp.Message {
+	return capnp.Struct(s).Message()
+}
+
+func (s Member_host_Results) Segment() *capnp.Segment {
+	return capnp.Struct(s).Segment()
+}
+func (s Member_host_Results) Host() Host {
+	p, _ := capnp.Struct(s).Ptr(0)
+	return Host(p.Interface().Client())
+}
+
+func (s Member_host_Results) HasHost() bool {
+	return capnp.Struct(s).HasPtr(0)
+}
+
+func (s Member_host_Results) SetHost(v Host) error {
+	if !v.IsValid() {
+		return capnp.Struct(s).SetPtr(0, capnp.Ptr{})
+	}
+	seg := s.Segment()
+	in := capnp.NewInterface(seg, seg.Message().CapTable().Add(capnp.Client(v)))
+	return capnp.Struct(s).SetPtr(0, in.ToPtr())
+}
+
+// Member_host_Results_List is a list of Member_host_Results.
+type Member_host_Results_List = capnp.StructList[Member_host_Results]
+
+// NewMember_host_Results creates a new list of Member_host_Results.
+func NewMember_host_Results_List(s *capnp.Segment, sz int32) (Member_host_Results_List, error) {
+	l, err := capnp.NewCompositeList(s, capnp.ObjectSize{DataSize: 0, PointerCount: 1}, sz)
+	return capnp.StructList[Member_host_Results](l), err
+}
+
+// Member_host_Results_Future is a wrapper for a Member_host_Results promised by a client call.
+type Member_host_Results_Future struct{ *capnp.Future }
+
+func (f Member_host_Results_Future) Struct() (Member_host_Results, error) {
+	p, err := f.Future.Ptr()
+	return Member_host_Results(p.Struct()), err
+}
+func (p Member_host_Results_Future) Host() Host {
+	return Host(p.Future.Field(0, nil).Client())
 }
 
 type Bla capnp.Client
@@ -3051,98 +3635,107 @@ func (f Bar_creek_Results_Future) Struct() (Bar_creek_Results, error) {
 	return Bar_creek_Results(p.Struct()), err
 }
 
-const schema_9a41f56f797eec3c = "x\xda\xacV}h[\xd5\x1b~\xdf\x9b\x9b\x9c\x9b\xdf" +
-	"\x9a_vv\x1d\xae\xa8Df'XlX[D:" +
-	"\xed\x9am\xccn\x13\xa1)8T\x1cr\x93\xdd5\xa5" +
-	"ISon\xdc\x8c\xb2\xb1\x0c\xac\xd2\x16\xd6\xb9\xe2V" +
-	"\x14T(R\xb1\xeeC\x9dVQ\xab0\xd8\x8aU\xeb" +
-	"\xea\x98\x95\xd1\xad h\xe8\x9c\xdd\xecJ\xbb\x95\xc89" +
-	"\xc9Mn\xda\xb4\xa5\xd3\xff.<\xe7>\xe7y\xbf\x9e" +
-	"\xf7\xac}\xd3\xe2\x11K\x1du\x05 x\x0fZm\xc9" +
-	"\x87/\xb6?~\xeb\xfe\xcf\xe3@\x9d\x08`E\x02 " +
-	"\x17\xdaF\x01\xe5{lU\x80\xc9\xb2g\xc6>=2" +
-	"\x1d{\xc5\x8cW\xda\x12\x80\xf2\x06\x8e_\xb7\\\xecN" +
-	"<\x94h\x01\xba\x02\x01D\x02P\xae\xd8\xfe\x87 &" +
-	"W5\x9c{\x7f\xa8\xe3@\x9b\xf9\xcf\xad\xb6\x9f\x00\xe5" +
-	"'\xf8\x9f\xd6\x92\x9bg\x0e\xff\x10;\x08ty\x06\x0f" +
-	"\xf1\x9b\x9f\xe7\xf8/\xf1\xc2\xb6\xf7\xfe\xf0}\x08t\x99" +
-	"%\xf9\xe8\xd8\xde\x17\xc3\x13\x1b:\x01Pn\xb7\xc5\xe4" +
-	"\x0e\x1b;\xden\xab\x96{\xd9Wr\xb0\xff\xf7\xf8\x93" +
-	"\xb6\xb3\xc7\xc1\xbb\x02\xd3:\xe4wl\xd3\x80r\x17'" +
-	"+\xb8\xf9u\xcb\xcb\xe7\xa7O\x9a\xf0\xf2\xd3L'\xca" +
-	"\x03\xfc\xc0\xcc\x03\x1dg\xde\xbe7\xfaI*\x8e\x94\x9a" +
-	"+\x9c`\x9c\xe3\x93\xdb7\xb7\x1e^\xd9\xd2k\xc2\xcb" +
-	")\xe1\x04\x85\x84\x1d\xd8\xf6\x88\xfa\xee\xd8\xf2\xbb\xbf5" +
-	"\x87SAX\xa2*9>9\xb0W\xbe\xfc\xd8\x9a\xb3" +
-	"s\xc2\xd9A\xe2\xb2B\xd8\xf1\x1d\xa4Y\xee!w\x02" +
-	"$\xab\xe9xm\xe0\xb3\xfe\xef\xcd\xb7\xbdEV\xb0\xdb" +
-	"\xba8\xdb\xb1\x91\xab\xde\xc1\x1b\xad?\xa6n\xe3\xe1\x9e" +
-	"&\xc3 &k\x1f\xf44_96:d\x96\xd1M" +
-	"XV{\xf8\x8f#\xd5\xa7\xf4\xca\x8fr\xf1\x01r\x0d" +
-	"P\x1e\xe4x__\xdd]/\xb5\xfe94G\xe68" +
-	"9$O1\x99\xe5\x13\xa4\x19\xe5\xdf$\xa6sf\xe3" +
-	"\xfa\x8f\xbf\xec\x1f\xbe`\x92\xf1\xb3\x94\x001\xb9s\xd4" +
-	"^Rqd\xdb%s\x00\xbd\x12\x0f\xe0\x1b\x89\xdd\xf3" +
-	"w\xaf\xbae\xa8;v\xc9\xdc\x1d\x97\xa5a`\xcc\x0c" +
-	"\xdft+\xb1\xfe\x8d\x03k\x13f\x02\xab\x9d\x138\xec" +
-	"\xec\xc0\xffOu:\xbb\xf7\xc4\x12\xa6\xc6+a\xb8\x98" +
-	"\x0cmY\xf6\xeb\xc8\xf65WM\xc8J\xbb\xc0\x90\xd7" +
-	"\xcf\x05V__\x7f\xe1\xaf9\xc1MIqyFb" +
-	"\x1a\xa6\xa4fy\xab\x9d\xb5\xd4w\xc7\x0f$\xc6\xbfr" +
-	"O\x98[\xa6\xd4\xce+^\xc1\x154\xdc\xf7\xea\xc9C" +
-	"7\xe2\x13\xd9{\xe4\xa7\xed\xd7@L\xf6\xccLN\xc6" +
-	"\xbf\xf8`\xda\x9c\xe3J;\xab\xc1\x06\xfe\xe3\xb3\x9b\xf6" +
-	"wM\x9c\xdf:3G\x86b\x8f\xc9*\xbb\\V\xec" +
-	"\xd5\xf2kv\x02O%w\xd7k\xaa\xdb\xaf4\x09\x8d" +
-	"M\xeb6*\x9a\xdb\xaf\xa9jCQ\x8d\xa2\x11%\x14" +
-	"\xf1\x8a\x16\x11@D\x00\xea(\x06\xf0J\x16\xf4\xde!" +
-	"\xa0SW\xf7\xe8X\x00\x02\x16\x00\xce\xc3P\xabF\x9c" +
-	"\xd1\xa0\xbe4\x0a\x0b\xa3\xd0\xc2\x0d\xaa\xe6\xd6\x03Z8" +
-	"Z\x17`J\x94P\x04 \xf7\x9a\xa0\xe2\xf6)Z\x0a" +
-	"\xc4\xa5\xcb\xdc\xec\x0f\x84\xddM\xd1H`\xb1@w*" +
-	"\xba\x82\x0e\x10\xd0ab\x80\xaa\x94\x84\x1aD\xafh\xb1" +
-	"\x02d\xbc\x08\x8d\xb6\xa3t5\x08\xd4J\x88O\xd1<" +
-	"X\x83\xb3\xb2\x94\x0a1\xa2\x87\xfd\x0dEU\xa9\x08\xcd" +
-	"\x0a\xca\xb2\x0a\\\xfep\xb4QG\x09\x04\x94\xf2'j" +
-	"W4\xb8\xab>\x18\xcc$\xcaL\xb4.KT\xd5\x18" +
-	"\x0d\xf9Tm\x0e\x93IO]\xfd\x0bjQm\x95\x1a" +
-	"Y\xa8n\xaa?\x10F\x9amu@\xa4\xf3\x08\x0bk" +
-	"\xbb\x15mg^a\x8b\xe68S%v\xdf\xa2\xcd\x94" +
-	"\x97\x02\x1b\x9b\xd6m\x09Gt`u\x92x\x9d\x0c?" +
-	"A\xc3\xa6hi\x19\x08t\x0d\xc1\xac\xe5\xa11^\xb4" +
-	"\x90\xd5\xd0A\\\xbb45\x12\xf0 \xf1\x05\x15\x0fz" +
-	"EDS\xf4\x90/\xf2&-\x1c\xaa\x8f\xa8Lv4" +
-	"\xa8\xe7\xf6\xe7\xea\xaclF\x884\xbb\x88f\xa5RH" +
-	"\xebw\xfb\x82\x0aO\xa2%\x14\x99'?\xb7\xd3\xc5\x19" +
-	"z\x1e^Q\xad\xea\xfa7uG#z\xd4X\xbaW" +
-	"\xf1t\x1b[\x13\x0d\xcb\xa4'X\xba\xbbX\xba\x0dw" +
-	"Cc3\xd2\xa3\xc5 \xd06\x82Bf\xe9\xa3a\xf3" +
-	"t\xffF\x10h\x94\xa0%c\x9bh\xec0Z\xcf\xb0" +
-	"\x1d\x04\xc5\xcc\x16F\xc3\xbc\xa9\x97a\x9b\x09Z3\x0b" +
-	"\x16\x0d\xe7\xa7\x15\x0c+!.>\x86\x1et\xb2\xf6\xf7" +
-	"\xe0\xbe\xb4\xf1xp_\xba\x8c\x1e\xdc\x97\x9e1\xf6\x95" +
-	"j\xea\x05\xfa`V^k\x14'k\xff\x85,._" +
-	"\x9b,!\xf5fC\xe4T\x16}\xfe\x8eS4\xa4\xd9" +
-	"\x05\xb1\xf8\xf0.\xa6-ok\xe5q'\x83's\xc6" +
-	":\xdb\x07S'\"`\x1cH7\xb8iz\x8d\xb7\x07" +
-	"\x1ao!ZZlL\xaf\xf1\xda\xc3\xc6\x13}\xbb\xcb" +
-	";\x9f;J\x0b\x8b\xf9\xf4\xf2\xecy\xd0\xc9\xdc>\xd7" +
-	"\x89\xf3\x0c\xec\x7f\xe4\xa15.%\xa7\xe69\x93\xcc\xe2" +
-	"$A\xfd6M!\xb5{\x14-\xbb{\x8c\x176\x1a" +
-	"OiJ\xcb\xf8\xeeq\xf1E\xccc\xfe'\x00\x00\xff" +
-	"\xff\xa8\x88Op"
+const schema_9a41f56f797eec3c = "x\xda\xacW\x7flS\xd5\x17?\xa7}\xed}o\xb0" +
+	"o\xb9\xbc/\x91E\xc9\x14\x87\x09\x8bT\xb6\xc5\x98\xa1" +
+	"\xb0\x0a\xc1\x01J\xb2.\x91\x18#\xc1\xb7\xf1X\x9b\xb5" +
+	"\xeb|\xefU`\x1a\x08%8\x09,\x11\x84\xc8\x08$" +
+	"jB\xcc\x8c\x08C\x87\xa2Q\xd1\x84\x08DTd\x12" +
+	"\xc0,\xfcHH\xa4A\x11p\x10\x06\xb3\xe6\xde\xf6\xbd" +
+	"\xde\xae\x1d\x0b\xe0\x7f/9\xf7\x9e\xf3\xf9\x9c\xf39\xe7" +
+	"\xdc7\xf5\xbc; U\x14\xc7\x8a\xc1\x15\xdc\xe6\xf1\xa6" +
+	"\x9e\xe8\xdb\xf0\xec\xadG\xbeH\x00\xf5!\x80\x07\x09\x80" +
+	"\xba\xdd{\x0eP}\xcf[\x03\x98\x0aVN\xbf\xb2\xab" +
+	"\xffZ\x02\xe8X\xc7\xfe\xadw\x00P=\xc0\xed\x95/" +
+	"^\xfcl\xcb@\xdb\x1b\xe2\xfd\xf3\xde$\xa0z\x81\xdb" +
+	"\xaf\xba\xfb\xba\x92\x8f'\xd7\xa5\xefK\x04\xa0J!E" +
+	"\x08Rj|\xf3\xb1\x0f{7\xaf\xee\x10o^\xf6\xfe" +
+	"\x02\xa8\xf6\xf3\x9b\x9e)7\x0fn\xfa\xa9\xed-\xa0c" +
+	"\x1c\xfb8\xc2\x90\x95\x10f?\x99(\xe9\xf8\xe0B\xc3" +
+	"\xc7@G\xb9SO]\\\xb1<\xd6\xff\xf4V\x00T" +
+	"\xabI\x9b:\x9d\xb0\xe3\xd5\xa4V\xd5\xd8W\xea\xe8\xe1" +
+	"\xdf\x13\xcf{\x0f\xed\x86\xe0X\xcc\xe0P\xe7\x12Fc" +
+	">wv\xe0\xe5\xef\x175\x0dV\xec\xc9s\x16%\x1b" +
+	"\xd58w\xf6\x0a\xa9U;\xc9}\x00\xa9\xd17\xbfY" +
+	"\xf7\xfa\xf1\x81=\x82\xb3\xaa\xb5\x8c\x14\xaa\x1b\xb8\xb7\xc1" +
+	"\xc9\x9b\x0f\xbe\xfb`\xbcGLZ7\x8f\xd6\xc3\xed\xd7" +
+	"\x17\xcc^\xbfi\xdc\xba}\"\x9a_\xc9\x15@\xf5$" +
+	"\xb7\xcf{R\x7f\xff\xe2\x98\x07\xbe\x13\xa9\xdf ,\xa9" +
+	"\x83\xe9\xfbGV\xa8g\x9f\x99t(\x0f\xed\x049\xa1" +
+	">$\xb3\xe3\x13\xe4v5*3\xb4\xb5\xf4r}\xe8" +
+	"\xf3\xc3?\x0a`\xaa\x16\xcac\x19Z]f\xdev\x9d" +
+	"\xbe\x14<zm\xfd\xcf\xe9h\x1c\xcc\x1a\xf9\x14H\xa9" +
+	"\xfaG\x03\xed\x7f\xec:\xd7+\xc2\x08\xcb\xac\x02Q~" +
+	"\xf1t\xed^k\xfa'\xb9\xf6\x0e\x99\xd1\xd8\xc0\xed\xfb" +
+	"\xf77\xdd\xff\xda\xfa?{\xf3`v\xcb\x1b\xd5}\x0c" +
+	"fU\x8f\xdc\x8e\xea\x0e\x85\xe1\x1c\x9c9\xe3\xd3\xaf\x0e" +
+	"\x9f:!\xc0\xd8\xac$A\xfa\xe7\xd2s%}\xdb\x1e" +
+	"\xebs\x04\xa4.W\xae\x80\x94Z|N\x99R\xbde" +
+	"\xde\x99\x1c^J\x9a\x97\xc2\xc2\xff\xbdO\x9f\xd3\xdb\xd5" +
+	"vF\x14\xd8\x1a\xe5\x14\xa0\xba\x96\xdbg\xddJ\xcex" +
+	"g\xf5\xd4\xa4X\xa5.\x85Ui'\xb7\xffo\xefV" +
+	"_\xd7\xb2\xb6\xa4 \xdd#\xcc\xbf\x94\x8a\xce\x19\xf5\xdb" +
+	"\xe9\x05\x93.\x09\x96\x1e\xc5\xc5,o\x1f\x0bM\xbc:" +
+	"\xe3\xc4_y\x94;\x95\x84\xba]a!:\x95v\xf5" +
+	"\x02\xfbJ\xfd\xb0{u\xf2\xf2\xd7\xfe~QGG\x15" +
+	"\xae\xa3\x93\x1cA\xf3\xc3o\xee\xd9x-\xd1\x9f\x8d\xa3" +
+	"\xde\xe0\xdcw\x0e^\xbf\x9e\xf8\xf2\xa3\x011\xf3}\x0a" +
+	"\xab\xccY~\xf1\xa5Y\xabv\xf4\x1f\x9f;\x98\x07\x03" +
+	"\x8b\xdaTO\x11;\x8eE\xb5\xea\xe4\"\x02/\xa4\x96" +
+	"\x86\x0d\xdd\xdf\xa8\xb5\xbaZZ\xa7\xcd\xd4\x0c\x7f\xa3\xa1" +
+	"\xeb\xcdeu\x9aA\xb4\xa8\x19\x94\xdc\x12\x80\x84\x00\xb4" +
+	"\xb8\x1c (\xbb1\xf8\x7f\x17\xfa,}\x99\x85\xa3\xc1" +
+	"\x85\xa3\x01s<\xcc\xd7\xa3\x0d\xba\xe1\x0f\xc5L\xab\xac" +
+	"\xbeF7\xe3\x11kX'\xec\x10\xd2\xac\x9c\x01\x91\x0e" +
+	"q\x97\x05T\xaf\x9b\xbe\xdb9+\x88\xc8\xcd\\\x18\xb1" +
+	"f\xdd\xf0[!#\x16o\x0a1bZ\xd4\x04\xc8\x0d" +
+	"\x13\xd1\xfc\x0d\x9a\x916\xe2\x9d\xb3\x9e\xdd\x18\x8a\xf9[" +
+	"\xe3fh\xa4\xbc-\xd6,\x0d\x8b\xc1\x85\xc5\x82\x07\xa8" +
+	"IC\xa8C\x0cJn\x0f\x803\x1c\xd1\x161\xa5\x13" +
+	"\xc1E=\x844hF\x00\xebpH\x96\xd2\x14M+" +
+	"\xd6\xd8\\V\x93f(\"\xa8\xcc\"(m\x8c\xc5[" +
+	",\x94\xc1\x85\xb2\x00\x01\xed\xd2\xa1\xe1\xa0\xb0;OX" +
+	"\x02\xb4\x9c\xa3\xe0\x95\x0b`PB\xa1\xcb\x85\x94\x0ai" +
+	"_\x12\x8f,\x09G\"N\xdaEX\xd3\xb2\xb0jZ" +
+	"\xe2L7y\xb8\x04vM\xe1W\xf5\x11%\xa57\x86" +
+	"bH\xb3}XHRiw\x8bu\xb3\xb9\xac\xae4" +
+	"/W9\xf5\xd6\xc2\x11Dp!\x16\xaa7\x8b5\xa2" +
+	",\x0b\x16\x9ce{N\xcc\xb4\x80\xe5Z\xe6\x15\xb7\xc7" +
+	"\x1f\xdaS\x95VT\x82\x8bN\"\x98\x9d\xd0h\xf7=" +
+	"-aj(&\xa5K\x0c\xdd\x0c\x05\x904D\xb4L" +
+	"9\xb2\xcc\x0b\x96\xa3\xd5\x88E\xc3\xa6\xce`\xc7#V" +
+	"\xae\xd2'fa3\x87H\xb3;\xb6@\x1a\x19~\x7f" +
+	"CD\xe3\x95uG\xcda\xf2s7\xfd\xe0\xb8\xe7\xf4" +
+	"\xca\xea\xf5\xd2{\xa99\xda\xec\xd3\xd2\x1e\xcf\xd3m?" +
+	"\x08\xd0\x9e\xe5\xb4\x9b\xa5{\x07K\xb7=v\xd1\xde\xe3" +
+	"\xb4\x93\xc9\xbe\x83\xa0\xcby\xcf\xa0\xbd~\xe8\xaa\x99\xe0" +
+	"\xa2q\x82ng\x9e\xa3\xbdri\x98\xd9\x16\x12\x94\x9c" +
+	"7\x03\xda[\x85\x06\x99m6A\x8f\xf3\x1c@{#" +
+	"\xd1j\x16o\x0a)\xe5\x0d\x1d@\x1f\x93~\x00Wf" +
+	"FX\x00Wf\xca\x18\xc0\x95\x99\xfe\x0a\xa0\x8f\x09\xfa" +
+	"6\"\x18\x92\xd4:\xcd\xc7\x94?\xec\xec\xcet\xc6\xed" +
+	"&i!\x0d\xddi/f\xe6.w\xe5\xb6\x86\x97\xa3" +
+	"f \xcd\xae\xb5\x11\xba\xfa\x1e\x87D\x81\xe9eSu" +
+	"\xcex\x86N\xdd\xf4\x09\x13\xec\x03\x99&\x10:\xdc~" +
+	"N\xa1\xfd\xbc\xa3\x15\xe5v\x87\xdb\x8f]l\xe9\xde\xbf" +
+	"\xb4j\xeb\xa2NZR\xce;\x9cc\x0d\xa0\x8f\xed\x96" +
+	"\xdc\xb9_\xa0\xa9\xff\xa3\x19;\xb4\xf49\xdd\xcex\x92" +
+	"\x88u\x97\x83#\xbd\xe9\xb4\xec\x8eq~@\xd0\xfe\x93" +
+	"\xa0\xb4\x92\xef\x98R\xbe\xf69\xe7\x7f\x03\x00\x00\xff\xff" +
+	"1\xc6\xaft"
 
 func RegisterSchema(reg *schemas.Registry) {
 	reg.Register(&schemas.Schema{
 		String: schema_9a41f56f797eec3c,
 		Nodes: []uint64{
 			0x82ba26fc4b91dd37,
+			0x82f6f5aff23d3251,
 			0x867afa98b7ec5a32,
 			0x8bea35eaa9dd03f3,
 			0x8d8395d4aad36b18,
 			0x907acf94c8fb2d05,
 			0xae62e9a78d1982d9,
 			0xb0c9065582e8cad1,
+			0xb231fd675fc760c5,
 			0xb2fad67c8bbffb0c,
 			0xb57520a0c89529fd,
 			0xb98b15948c4556f7,
@@ -3154,6 +3747,7 @@ func RegisterSchema(reg *schemas.Registry) {
 			0xd4e2b33d74b647df,
 			0xd4ee8c7b1b67c0c0,
 			0xd8dacabdb43e42fd,
+			0xdd2f9cdd194cef00,
 			0xe04a98392d09e264,
 			0xe07aa9d44865b9f4,
 			0xea3083973eeafc43,

@@ -53,7 +53,7 @@ func newBenchCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.readme, "readme", "", "write them into this Markdown `file`, between its marks")
 	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 3, "how often each is measured")
 	cmd.Flags().DurationVar(&f.cfg.For, "for", 0, "how long each is measured in a round; 0: so that a bench takes less than two minutes")
-	cmd.Flags().IntVar(&f.cfg.Many, "many", 100_000, "how many exports scale goes up to")
+	cmd.Flags().IntVar(&f.cfg.Many, "many", 100_000, "how many exports scale goes up to; a hundredth of that are sessions, a two-thousandth vats")
 	return cmd
 }
 
