@@ -28,7 +28,7 @@ const (
 )
 
 // Markdown is page with what stands between its marks replaced by a table for each bench, each with its plot if
-// plots, a folder as seen from the page, is not "". machine says what it was measured on.
+// plots, a folder as seen from the page, is not "", and one of targets. machine says what it was measured on.
 func Markdown(page string, rows []suite.Row, machine, plots string) (string, error) {
 	before, rest, ok := strings.Cut(page, beginMark)
 	_, after, ok2 := strings.Cut(rest, endMark)
@@ -42,14 +42,23 @@ func Markdown(page string, rows []suite.Row, machine, plots string) (string, err
 		if plots != "" && len(bars(rows)) > 0 {
 			fmt.Fprintf(&b, "![%s](%s/%s)\n\n", bench, plots, plotFile(bench))
 		}
-		for i, line := range cells(rows) {
-			fmt.Fprintf(&b, "| %s |\n", strings.Join(line, " | "))
-			if i == 0 {
-				fmt.Fprintf(&b, "|%s\n", strings.Repeat(" --- |", len(line)))
-			}
-		}
+		writeTable(&b, cells(rows))
 		return nil
 	})
+	if t := Targets(rows); t != nil {
+		b.WriteString("\n### Targets\n\n")
+		writeTable(&b, t)
+	}
 	b.WriteString("\n" + endMark + after)
 	return b.String(), nil
+}
+
+// writeTable writes a table whose first line is its head.
+func writeTable(b *strings.Builder, table [][]string) {
+	for i, line := range table {
+		fmt.Fprintf(b, "| %s |\n", strings.Join(line, " | "))
+		if i == 0 {
+			fmt.Fprintf(b, "|%s\n", strings.Repeat(" --- |", len(line)))
+		}
+	}
 }
