@@ -12,6 +12,8 @@
 //	Handoff/fresh       a capability of a third vat arrives, and is called: Provide, Accept, call
 //	Handoff/pipelined   the same, called before it has arrived: with embargo and Disembargo on top
 //	Handoff/none        the same capability, fetched from its host without an introducer
+//	Data, Stream        large calls, and a streaming method
+//	Forward             a call of one vat that another answers, by a tail call where there are those
 //
 // For results that compare runtimes as users run them, in processes of their own, see README.md in this folder, which
 // the command "vatnode bench" writes (packages suite, systems and report). The benchmarks here cover the same paths

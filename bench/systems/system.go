@@ -61,7 +61,7 @@ func register(s System) System {
 // The systems.
 var (
 	Vatwork = register(vatwork{name: "vatwork"})
-	// VatworkProxied is Vatwork with handoff turned off: the broker passes every call on.
+	// VatworkProxied is Vatwork with handoff and call forwarding turned off: the broker passes every call on.
 	VatworkProxied = register(vatwork{name: "vatwork-proxied", proxied: true})
 	GoCapnp        = register(goCapnp{})
 	GRPC           = register(gRPC{})

@@ -33,7 +33,7 @@ var serial atomic.Int64 // names for plain vats, in this process
 func (s vatwork) network(t Transport) (n transport.Network, remove func() error, err error) {
 	cfg := transport.Config{Logger: slog.New(slog.DiscardHandler)}
 	if s.proxied {
-		cfg.Features = transport.AllFeatures &^ transport.FeatureHandoff
+		cfg.Features = transport.AllFeatures &^ (transport.FeatureHandoff | transport.FeatureCallForwarding)
 	}
 	remove = func() error { return nil }
 	if t == TLS {
