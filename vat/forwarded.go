@@ -289,6 +289,6 @@ func (h *acceptedHere) settle(res result) {
 			v.handedOff(func(h *Handoffs) { h.Vine++ })
 			v.log.Warn("handoff failed here: calls go on through the introducer", "err", res.err)
 		}
-		h.ref.settleOn(to.again())
+		h.ref.settleOn(to.again().named(v))
 	})
 }

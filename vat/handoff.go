@@ -208,16 +208,11 @@ func (s *session) readContact(d rpc.CapDescriptor) (*contact, error) {
 	if c.addresses, err = readAddresses(to.Addresses()); err != nil {
 		return nil, err
 	}
-	client, err := s.importCap(t.VineId(), false)
+	vine, err := s.importPin(t.VineId())
 	if err != nil {
 		return nil, err
 	}
-	vine := s.vat.pinClient(client)
-	if i, ok := vine.road.(*importRef); ok {
-		i.left.Store(true)
-	}
 	c.vine = &vine
-	s.emit(letGo(func() { s.vat.later(client.Release) }))
 	return c, nil
 }
 

@@ -28,7 +28,7 @@ type imported struct {
 
 type heldImport struct {
 	i   *importRef
-	ref *reference
+	ref *reference // nil: a vine, of which there is no client
 }
 
 // An importRef is the road to an import, and something to hold.
@@ -91,9 +91,11 @@ func (s *session) importCap(id uint32, promise bool) (capnp.Client, error) {
 	var c capnp.Client
 	known := s.imports.visit(id, func(x *imported) {
 		x.refs++
-		if again, ok := x.client.AddRef(); ok {
-			c = again
-			return
+		if x.client != (capnp.WeakClient{}) {
+			if again, ok := x.client.AddRef(); ok {
+				c = again
+				return
+			}
 		}
 		c = s.newImportRef(x)
 	})
@@ -107,6 +109,42 @@ func (s *session) importCap(id uint32, promise bool) (capnp.Client, error) {
 	c = s.newImportRef(x)
 	s.imports.add(id, x)
 	return c, nil
+}
+
+// importPin is a pin on the import id, a vine, which the peer has just sent. There is no client: mostly nothing is ever
+// called on it. See pin.named.
+func (s *session) importPin(id uint32) (pin, error) {
+	x := s.imports.get(id)
+	switch n := s.vat.limits.Imports; {
+	case x != nil && x.promise:
+		c, err := s.importCap(id, false)
+		p := s.vat.pinClient(c)
+		s.emit(letGo(func() { s.vat.later(c.Release) }))
+		return p, err
+	case x == nil && s.imports.len() >= n:
+		return pin{}, s.faultLimit("Imports", n)
+	case x == nil:
+		x = &imported{id: id}
+		s.imports.add(id, x)
+	}
+	x.refs++
+	i := &importRef{s: s, id: id}
+	i.holds.Store(1)
+	i.left.Store(true)
+	x.held = append(x.held, heldImport{i: i})
+	return pin{road: i}, nil
+}
+
+// named is p, which it takes over, with a client to name it by.
+func (p pin) named(v *Vat) pin {
+	i, ok := p.road.(*importRef)
+	if !ok || p.snap.IsValid() {
+		return p
+	}
+	i.hold()
+	c, _ := v.newReference(i, false)
+	defer c.Release()
+	return newPin(c.Snapshot(), i)
 }
 
 func (s *session) newImportRef(x *imported) capnp.Client {
@@ -144,7 +182,7 @@ func (s *session) onResolve(r rpc.Resolve) error {
 		twice = x.resolved || !x.promise
 		x.resolved = true
 		for _, h := range x.held {
-			if !h.ref.settled() {
+			if h.ref != nil && !h.ref.settled() {
 				refs = append(refs, h.ref)
 			}
 		}

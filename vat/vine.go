@@ -69,7 +69,7 @@ func (q *questionRef) settleOn(at *reference) {
 		at.breakWith(broken.err)
 		return
 	}
-	at.settleOn(q.vine.again())
+	at.settleOn(q.vine.again().named(q.s.vat))
 }
 
 // acceptFailed: nothing that was put on the Accept q, for at, has been delivered. It is an effect.
