@@ -114,12 +114,6 @@ func (s *session) onCall(c rpc.Call) error {
 	return nil
 }
 
-// deliverCall puts a call of the peer's on its road, after answering it if it may be answered early.
-func (s *session) deliverCall(to road, c *call) {
-	s.returnEarly(to, c)
-	s.deliver(to, c)
-}
-
 // putAnswer takes a parcel for what an answer will hold, or holds.
 func (s *session) putAnswer(target wireTarget, p parcel) error {
 	var d delivery
@@ -143,7 +137,7 @@ func (s *session) putAnswer(target wireTarget, p parcel) error {
 		s.handOn([]delivery{d})
 	}
 	if c, ok := p.(*call); ok && on != nil {
-		if ref, ok := c.ret.(*answerRef); ok && ref.s == s {
+		if ref := c.answer(); ref != nil && ref.s == s {
 			ref.waitsOn = on
 		}
 	}
@@ -155,7 +149,7 @@ func (s *session) handOn(ds []delivery) {
 	for _, d := range ds {
 		switch p := d.parcel.(type) {
 		case *call:
-			if ref, ok := p.ret.(*answerRef); ok {
+			if ref := p.answer(); ref != nil {
 				ref.waitsOn = nil
 			}
 			s.deliverCall(d.to, p)

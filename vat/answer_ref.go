@@ -21,11 +21,23 @@ type answerRef struct {
 	caller     callerWatch
 	settlement settledAnswer
 	first      atomic.Bool  // settlement is taken
+	decided    atomic.Bool  // its results go elsewhere, or the caller gave up while it waited: what was first counts
 	ctx        *callContext // of the call; nil: there is none
 	unexpire   func()       // of an Accept: stops its deadline
 }
 
 var _ sink = (*answerRef)(nil)
+
+// answer is that of c, where a peer has made it; nil: none.
+func (c *call) answer() *answerRef {
+	switch ret := c.ret.(type) {
+	case *answerRef:
+		return ret
+	case *adoptedCall:
+		return ret.from
+	}
+	return nil
+}
 
 type (
 	forwardedAnswer struct {

@@ -48,6 +48,9 @@ func (s *session) forwardingOf(c *call) *forwarding {
 	if !f.ref.mayAwait || f.ref.early || len(f.ref.kept) > 0 || f.ref.s.end.Load() != nil {
 		return nil
 	}
+	if f.also == nil && f.ref.decided.Swap(true) {
+		return nil // given up: the peer is told that, and not who is to answer
+	}
 	if !f.yourself() {
 		f.nonce = s.vat.newNonce()
 	}

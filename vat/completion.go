@@ -11,7 +11,8 @@ import (
 // "of course, it's possible that the ThirdPartyAnswer arrives before the original Return".
 //
 // An answer counts from the vat that the Return named, or from the introducer itself, who so takes the call back. One
-// that comes first is kept for Limits.Awaited, as many of one vat's as Limits.Parked allows. Whatever is done with
+// that comes first is kept for Limits.Awaited, as many of one vat's as Limits.Parked allows, and only as long as there is a
+// session with the introducer: the Return that names it can come by no other. Whatever is done with
 // leaves a tombstone: what comes for it is let go of at once, and so is what comes from a stranger.
 type completions struct {
 	mu     sync.Mutex
@@ -123,6 +124,28 @@ func (v *Vat) answered(key provisionKey, by transport.VatID, q *questionRef) {
 	})}
 	t.mu.Unlock()
 	q.keep(func() { v.forgetEarly(k, q) }) // its session may end first
+	if key.introducer != v.ID() && !v.hasSession(key.introducer) && v.forgetEarly(k, q) {
+		q.drop()
+	}
+}
+
+// forwarderLost lets go of the answers to calls that by has forwarded, if there is no session with it any more.
+func (v *Vat) forwarderLost(by transport.VatID) {
+	if v.hasSession(by) {
+		return
+	}
+	t := &v.completions
+	t.mu.Lock()
+	var lost []*questionRef
+	for k := range t.early {
+		if k.introducer == by {
+			lost = append(lost, t.take(k))
+		}
+	}
+	t.mu.Unlock()
+	for _, q := range lost {
+		q.drop()
+	}
 }
 
 func (v *Vat) forgetEarly(k unawaitedKey, q *questionRef) bool {

@@ -95,6 +95,12 @@ func pipelineOps(path []uint16) []capnp.PipelineOp {
 	return ops
 }
 
+// deliverCall puts a call of the peer's on its road, after answering it if it may be answered early.
+func (s *session) deliverCall(to road, c *call) {
+	s.returnEarly(to, c)
+	s.deliver(to, c)
+}
+
 // returnEarly answers c with promises, if it would have to wait on an unresolved promise of ours and its method
 // is one of those for which that is wanted. c's sink becomes those promises.
 func (s *session) returnEarly(to road, c *call) {

@@ -64,7 +64,7 @@ func (s *session) sendElsewhere(c rpc.Call, x *call, ref *answerRef) error {
 
 // keepFor registers the results of a call that the recipient may accept, and returns it.
 func (s *session) keepFor(ref *answerRef, recipient transport.VatID, kept []keptResult) error {
-	ref.kept, ref.mayAwait = kept, false // it is we who keep the results, also those of a tail call
+	ref.kept = kept
 	for i := range kept {
 		k := &ref.kept[i]
 		s.emit(do(func() {

@@ -15,6 +15,7 @@ func (a *sessionActor) close(why, abort error) {
 		a.link.abort(msgAbort(abort))
 	}
 	a.letGo(why)
+	s.vat.forwarderLost(s.peer)
 	a.ctx.Stop(a.ctx.Self())
 }
 

@@ -110,6 +110,12 @@ func (s *session) addAddrs(addrs []string) {
 	}
 }
 
+func (v *Vat) hasSession(peer transport.VatID) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sessions[peer] != nil
+}
+
 func (v *Vat) addressesOf(peer transport.VatID) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
