@@ -14,10 +14,47 @@ type disembargo struct {
 	provide  *questionRef // ours; nil: to whoever introduced us, whose vine is on this road
 }
 
-// reject: the road ended before the wire. Nothing waits for it that will not learn of that itself.
-func (d *disembargo) reject(error) {
-	if d.provide != nil {
-		d.provide.drop()
+// reject: the road ended before the wire, and with it all that went ahead. Who waits for d must not wait for ever, nor
+// may its calls go on as if d had arrived:
+//
+//   - the host, for an Accept, where we are the introducer: the Provide is withdrawn, and so the Accept fails at once.
+//     The calls on it take the vine, along the same road, and are told why that ended. Where the road ended with the
+//     session with the host, the host knows that itself.
+//   - the host, where we have forwarded the contact: our session with whoever told us has ended then. He withdraws the
+//     provision, for he has lost the vine that we held.
+//   - the peer that has sent d, for its echo: the session ends.
+func (d *disembargo) reject(why error) {
+	switch {
+	case d.provide != nil:
+		d.provide.s.tellOr(&withdraw{d.provide}, d.provide.drop)
+	case d.accept == nil:
+		d.from.tell(&orderLost{why})
+	}
+}
+
+type (
+	// withdraw ends a Provide, whoever holds it still. It takes over a hold.
+	withdraw struct{ q *questionRef }
+	// orderLost ends a session whose peer waits for a Disembargo that has been lost.
+	orderLost struct{ why error }
+)
+
+func (e *orderLost) Error() string {
+	return "order that cannot be kept: a Disembargo is lost: " + e.why.Error()
+}
+
+// withdrawn is for a Provide alone: what was pipelined on a call may be under way.
+func (s *session) withdrawn(q *questionRef) {
+	s.emit(letGo(q.drop))
+	x := s.questions.get(q.id)
+	switch {
+	case q.gone != nil || !q.asked || x.to != nil || x.kept || x.finished:
+	case !x.returned:
+		s.givenUp(x.giveUp(), nil)
+	default:
+		x.finished = true
+		s.send(msgFinish(q.id))
+		s.forget(q.id, q)
 	}
 }
 

@@ -192,6 +192,9 @@ func (w *fuzzWorld) turn(p *fuzzPeer, f func() error) (quiet bool) {
 		return quiet
 	}
 	var fault *protocolFault
+	if w.clumsy && errors.As(err, new(*orderLost)) {
+		err = errMistake
+	}
 	if err != errMistake && (!errors.As(err, &fault) || fault.reason == "") {
 		w.t.Errorf("a turn ended with %v", err)
 	}

@@ -235,7 +235,7 @@ func (r *reference) settle(c capnp.Client) { r.settleOn(r.vat.pinClient(c)) }
 func (r *reference) settleOn(fixed pin) {
 	r.vat.resolving.Lock()
 	defer r.vat.resolving.Unlock()
-	if leadsTo(fixed.road, r) {
+	if fixed.isOf(r) || leadsTo(fixed.road, r) {
 		r.vat.freeLater(&fixed)
 		fixed = r.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
 	}
@@ -287,6 +287,15 @@ func (r *reference) settleOn(fixed pin) {
 			add.Release()
 		})
 	}
+}
+
+// isOf says whether p is a pin on r, wherever that was pinned to.
+func (p pin) isOf(r *reference) bool {
+	if !p.snap.IsValid() {
+		return false
+	}
+	x, ok := p.snap.Brand().Value.(*reference)
+	return ok && x == r
 }
 
 // breakWith settles r on an error.

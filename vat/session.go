@@ -152,6 +152,10 @@ func (s *session) handle(m any) error {
 		s.acceptOverdue(m)
 	case *askDisembargo:
 		s.sendDisembargo(m)
+	case *withdraw:
+		s.withdrawn(m.q)
+	case *orderLost:
+		return m
 	case *forwardedAnswer:
 		s.answerForwarded(m)
 	case *earlyAnswer:

@@ -70,6 +70,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.q.drop()
 	case *earlyAnswer:
 		s.vat.later(m.res.free)
+	case *withdraw:
+		m.q.drop()
 	case *answerAway:
 		m.q.drop()
 	case *answerAside:
