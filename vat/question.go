@@ -247,7 +247,7 @@ func (s *session) putWire(target wireTarget, p parcel, on *questionRef) {
 }
 
 func (s *session) questionDropped(q *questionRef) {
-	if q.gone != nil || !q.asked {
+	if q.gone != nil || !q.asked || q.holds.Load() > 0 { // somebody took hold of it meanwhile, and will say when not
 		return
 	}
 	var nobodys result

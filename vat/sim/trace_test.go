@@ -69,7 +69,14 @@ func describe(m rpc.Message) string {
 	case rpc.Message_Which_disembargo:
 		d, _ := m.Disembargo()
 		t, _ := d.Target()
-		return fmt.Sprintf("disembargo %s %v", target(t), d.Context().Which())
+		s := fmt.Sprintf("disembargo %s %v", target(t), d.Context().Which())
+		switch ctx := d.Context(); ctx.Which() {
+		case rpc.Disembargo_context_Which_senderLoopback:
+			s += fmt.Sprint(" ", ctx.SenderLoopback())
+		case rpc.Disembargo_context_Which_receiverLoopback:
+			s += fmt.Sprint(" ", ctx.ReceiverLoopback())
+		}
+		return s
 	case rpc.Message_Which_provide:
 		p, _ := m.Provide()
 		t, _ := p.Target()
