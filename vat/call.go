@@ -64,6 +64,7 @@ func (c *call) releaseArgs() {
 		}
 		if msg := c.msg; msg != nil {
 			c.msg = nil
+			c.vat.empty(msg)
 			recycle(msg)
 		}
 		if c.from != nil {
@@ -77,6 +78,10 @@ func (c *call) releaseArgs() {
 func (c *call) releaseLater() {
 	if c.release == nil && (c.msg == nil || c.msg.CapTable().Len() == 0) {
 		c.releaseArgs()
+		return
+	}
+	if c.release != nil {
+		c.vat.aside(c.releaseArgs)
 		return
 	}
 	c.vat.later(c.releaseArgs)
@@ -129,11 +134,11 @@ func (r result) free() {
 }
 
 // newResult is a result whose content lies in msg, a message that goes with it.
-func newResult(content capnp.Ptr, msg *capnp.Message) result {
+func (v *Vat) newResult(content capnp.Ptr, msg *capnp.Message) result {
 	if msg.CapTable().Len() == 0 {
 		return result{content: content, plain: true, msg: msg}
 	}
-	return result{content: content, release: func() { msg.CapTable().Reset() }}
+	return result{content: content, release: func() { v.empty(msg) }}
 }
 
 // pins are the capabilities of a result, each pinned as it is now, in the order of the message's table.

@@ -288,5 +288,5 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, err
 	}
-	return newResult(content, p.Message()), nil
+	return s.vat.newResult(content, p.Message()), nil
 }

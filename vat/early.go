@@ -149,7 +149,7 @@ func (e *earlyReturn) results(v *Vat) result {
 		check(at.SetPtr(path[len(path)-1], capnp.NewInterface(seg, id).ToPtr()))
 	}
 	e.alive.Store(int32(len(e.promises)))
-	return result{content: root.ToPtr(), release: func() { msg.CapTable().Reset() }}
+	return result{content: root.ToPtr(), release: func() { v.empty(msg) }}
 }
 
 // structFor is large enough for the fields that the paths name at depth.

@@ -313,11 +313,18 @@ type deliverResult promisedAnswer
 // Do implements actors.Task.
 func (d *deliverResult) Do() {
 	a := (*promisedAnswer)(d)
-	if r := a.pipe.res; a.promise != nil {
-		a.promise.Resolve(r.content, r.err)
-	} else {
-		a.deliver(*r)
+	if a.promise == nil {
+		a.vat.aside(func() {
+			a.deliver(*a.pipe.res) // to a Returner of somebody's
+			a.wasDelivered()
+		})
+		return
 	}
+	a.promise.Resolve(a.pipe.res.content, a.pipe.res.err)
+	a.wasDelivered()
+}
+
+func (a *promisedAnswer) wasDelivered() {
 	a.flight.end()
 	a.mu.Lock()
 	a.delivered = true

@@ -43,13 +43,16 @@ func (v *Vat) recycleLater(msg *capnp.Message) {
 		recycle(msg)
 		return
 	}
-	v.later(func() { recycle(msg) })
+	v.later(func() {
+		v.empty(msg)
+		recycle(msg)
+	})
 }
 
 // resetLater releases the capabilities of msg, off any turn.
 func (v *Vat) resetLater(msg *capnp.Message) {
-	if table := msg.CapTable(); table.Len() > 0 {
-		v.later(func() { table.Reset() })
+	if msg.CapTable().Len() > 0 {
+		v.later(func() { v.empty(msg) })
 	}
 }
 

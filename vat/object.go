@@ -299,7 +299,7 @@ func (r *returner) Return() {
 	res := result{err: r.err}
 	if msg := r.msg.Load(); msg != nil {
 		if r.err == nil && !r.handedOver {
-			res = newResult(r.res.ToPtr(), msg)
+			res = r.call.vat.newResult(r.res.ToPtr(), msg)
 			res.ready = true
 		} else {
 			recycle(msg)

@@ -164,6 +164,9 @@ func (p pin) freeHere() (left pin, more bool) {
 	case *importRef, pipelineRoad:
 		dropRoad(to)
 	case *object:
+		if to.queue != nil {
+			return p, true
+		}
 		if !to.dropUnlessLast() {
 			left.road, more = to, true
 		}
@@ -178,7 +181,11 @@ func (p pin) freeHere() (left pin, more bool) {
 
 // free releases the pin. It may enter code that is not ours: see [Vat.later].
 func (p pin) free() {
-	dropRoad(p.road)
+	if o, ok := p.road.(*object); ok {
+		defer o.drop() // it is the last to let go of a hook, on the goroutine where that may block
+	} else {
+		dropRoad(p.road)
+	}
 	p.snap.Release()
 }
 

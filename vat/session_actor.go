@@ -154,8 +154,8 @@ func (a *sessionActor) incoming(msg *capnp.Message) {
 func (a *sessionActor) frame(msg *capnp.Message) error {
 	taken := false
 	defer func() {
-		if table := msg.CapTable(); !taken && table.Len() > 0 {
-			a.s.vat.later(func() { table.Reset() })
+		if !taken {
+			a.s.vat.resetLater(msg)
 		}
 	}()
 	err := a.s.onFrame(msg)

@@ -51,7 +51,7 @@ func (r *returner) setPipeline() error {
 		msg.CapTable().Reset()
 		return err
 	}
-	r.call.ret.setEarly(result{content: results.ToPtr(), release: func() { msg.CapTable().Reset() }})
+	r.call.ret.setEarly(result{content: results.ToPtr(), release: func() { r.call.vat.empty(msg) }})
 	return nil
 }
 

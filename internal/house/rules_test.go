@@ -70,6 +70,7 @@ var mayTouch = map[string][]string{
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
 	"deadlines.go":     {"time"},                     // of what waits for a third vat
+	"foreign.go":       {"goroutine"},                // code of users, which may block
 	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
 	"idle.go":          {"time", "goroutine"},        // how long a session rests
 	"object.go":        {"actor"},                    // the actor in front of a hook
