@@ -315,7 +315,7 @@ func (a *Actor) write() {
 			return
 		}
 		// Who woke us, or others, may have more: one write for all of it costs far less than one each.
-		runtime.Gosched()
+		a.letGrow()
 		batch, last := a.take()
 		var err error
 		if len(batch) > 0 {
@@ -329,6 +329,23 @@ func (a *Actor) write() {
 		if err != nil || last {
 			return
 		}
+	}
+}
+
+// enough frames to write is when more of them would not make each much cheaper.
+const enough = 32
+
+// letGrow lets others run once, and again as long as they have had more to write.
+func (a *Actor) letGrow() {
+	for had := -1; ; {
+		a.mu.Lock()
+		n := len(a.queue)
+		a.mu.Unlock()
+		if n <= had || n > enough {
+			return
+		}
+		had = n
+		runtime.Gosched()
 	}
 }
 
