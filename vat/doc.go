@@ -96,7 +96,7 @@
 // All methods of a [Vat] may be called from any goroutine, and from methods of objects. Config.Tap runs within
 // turns and Directory within calls: they must not block, nor call into the vat. Methods of objects run on
 // goroutines of go-capnp's servers, and may block; hooks (capnp.ClientHook) of one's own have a goroutine each.
-// Such a hook may block also in Shutdown, and a capnp.Returner in Return: nothing else waits for that, Close neither.
+// Such a hook may block also in Shutdown, and a capnp.Returner in Return: no session and no other result waits for that.
 // A method that panics ends the process, unless its object was made by [Spawn], which supervises it.
 // Close cuts what is in flight; [Vat.Shutdown] has it answered first. Both wait for every goroutine of the vat's, and not
 // for methods of objects.
