@@ -19,11 +19,10 @@ type provisionKey struct {
 
 // A provisionRef is a provision to those who tell it things. Its actor runs inline and enqueues at most.
 type provisionRef struct {
-	vat  *Vat
-	key  provisionKey
-	name string
-	pid  *actor.PID
-	by   charge // guarded by provisions.mu
+	vat *Vat
+	key provisionKey
+	at  *provisionActor // until it is over, and then another's
+	by  charge          // guarded by provisions.mu
 
 	expiry *time.Timer // of kept results, see deadlines.go; guarded by provisions.mu
 }
@@ -35,20 +34,34 @@ type charge struct {
 	named bool
 }
 
+// visitProvision has f run on the state. What it leaves is in the message, unless the actor has failed.
 type visitProvision struct {
 	f    func(*provision) []outcome
 	done bool
+	over bool
+	why  error
+	res  result // over: to be let go of
 }
 
+// A provisionActor holds the state of one provision at a time: spawning an actor costs more than what is told to most
+// of them. All but name and pid is for its turns.
 type provisionActor struct {
 	vat        *Vat
+	name       string
+	pid        *actor.PID
 	introducer transport.VatID
 	state      provision
+	visit      visitProvision // the message, used again with provisions.mu held
 }
 
 func (a *provisionActor) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*visitProvision); ok {
-		for _, o := range m.f(&a.state) {
+		out := m.f(&a.state)
+		if m.over = a.state.done(); m.over {
+			m.res, m.why = a.state.res, a.state.over
+			a.state = provision{}
+		}
+		for _, o := range out {
 			if r, ok := o.res.err.(*refusal); ok {
 				a.vat.refused(r.by, a.introducer, r)
 			}
@@ -60,9 +73,10 @@ func (a *provisionActor) Receive(ctx actor.Context) {
 
 // provisions is the table of a vat's provisions.
 type provisions struct {
-	mu   sync.Mutex
-	live map[provisionKey]*provisionRef
-	owed map[charge]int // how many of live each has caused
+	mu    sync.Mutex
+	live  map[provisionKey]*provisionRef
+	spare []*provisionActor // of provisions that are over
+	owed  map[charge]int    // how many of live each has caused
 	// Keys that are done with: a late Accept is told so instead of being parked. A ring, so bounded.
 	tombs map[provisionKey]error // why, nil where nobody named it
 	ring  []provisionKey
@@ -70,6 +84,9 @@ type provisions struct {
 }
 
 const tombstones = 4096
+
+// spareProvisions is how many actors are kept for provisions to come.
+const spareProvisions = 64
 
 // provisionRoom says why by cannot be charged with one more.
 func (v *Vat) provisionRoom(by charge) error {
@@ -108,17 +125,14 @@ func (v *Vat) provision(key provisionKey, by charge, f func(*provision) []outcom
 		if err := v.provisionRoom(by); err != nil {
 			return nil, err
 		}
-		p = &provisionRef{vat: v, key: key, by: by}
-		p.name = "provision/" + key.nonce.String() + "-" + v.serialName()
-		pid, err := v.spawn(p.name,
-			actor.PropsFromProducer(func() actor.Actor { return &provisionActor{vat: v, introducer: key.introducer} }, actors.Inline()))
+		at, err := v.provisionActor(key.introducer)
 		if err != nil {
 			return nil, err
 		}
-		p.pid = pid
+		p = &provisionRef{vat: v, key: key, at: at, by: by}
 		t.live[key] = p
 		t.charge(by, 1)
-		v.nodes.add(p.name, p.node)
+		v.nodes.add(at.name, p.node)
 	}
 	if by.named && !p.by.named {
 		if err := v.provisionRoom(by); err != nil {
@@ -132,6 +146,30 @@ func (v *Vat) provision(key provisionKey, by charge, f func(*provision) []outcom
 		return nil, failed("the provision has failed")
 	}
 	return p, nil
+}
+
+// provisionActor is one for a new provision of introducer's. The caller holds provisions.mu.
+func (v *Vat) provisionActor(introducer transport.VatID) (*provisionActor, error) {
+	if t := &v.provisions; len(t.spare) > 0 {
+		a := t.spare[len(t.spare)-1]
+		t.spare = t.spare[:len(t.spare)-1]
+		a.introducer = introducer
+		return a, nil
+	}
+	a := &provisionActor{vat: v, introducer: introducer, name: "provision/" + v.serialName()}
+	pid, err := v.spawn(a.name, actor.PropsFromProducer(func() actor.Actor { return a }, actors.Inline()))
+	a.pid = pid
+	return a, err
+}
+
+// retire takes back a that has no provision any more, and that has failed where ok is false. The caller holds
+// provisions.mu.
+func (t *provisions) retire(a *provisionActor, ok bool) {
+	if ok && len(t.spare) < spareProvisions {
+		t.spare = append(t.spare, a)
+		return
+	}
+	a.vat.system.Root.Stop(a.pid)
 }
 
 // visit runs f on a provision that may be gone by now.
@@ -160,24 +198,20 @@ func (p *provisionRef) leave(to accepter) {
 }
 
 func (p *provisionRef) visitLocked(f func(*provision) []outcome) bool {
-	var over bool
-	var res result
-	var why error
-	m := &visitProvision{f: func(s *provision) []outcome {
-		out := f(s)
-		over, res, why = s.done(), s.res, s.over
-		return out
-	}}
-	p.vat.system.Root.Send(p.pid, m)
-	if over || !m.done {
+	p.at.visit = visitProvision{f: f}
+	p.vat.system.Root.Send(p.at.pid, &p.at.visit)
+	m := p.at.visit
+	p.at.visit = visitProvision{}
+	if m.over || !m.done {
+		t := &p.vat.provisions
 		if p.expiry != nil {
 			p.expiry.Stop()
 		}
-		p.vat.provisions.bury(p.key, why)
-		p.vat.provisions.charge(p.by, -1)
-		p.vat.nodes.remove(p.name)
-		p.vat.system.Root.Stop(p.pid)
-		p.vat.freeResult(res)
+		t.bury(p.key, m.why)
+		t.charge(p.by, -1)
+		p.vat.nodes.remove(p.at.name)
+		t.retire(p.at, m.done)
+		p.vat.freeResult(m.res)
 	}
 	return m.done
 }
@@ -227,7 +261,7 @@ func (v *Vat) endProvisions() {
 }
 
 func (p *provisionRef) node() Node {
-	n := Node{Kind: "provision", Name: p.name, State: "over"}
+	n := Node{Kind: "provision", Name: p.at.name, State: "over"}
 	p.visit(func(x *provision) []outcome {
 		n.Waiting = len(x.accepts)
 		switch {
