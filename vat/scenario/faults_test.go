@@ -21,7 +21,8 @@ import (
 // called, before and after that, must return or fail with an error that says why. What comes out is a table,
 // vat/FAULTS.md.
 
-// A phase is where the handoff stands when something breaks: what was done, with a link held.
+// A phase is where the handoff, or the call that is forwarded, stands when something breaks: what was done, with a link
+// held.
 type phase struct {
 	name string
 	held string
@@ -49,13 +50,20 @@ var faults = []string{
 const stallFor = 2 * time.Minute
 
 func TestFaultMatrix(t *testing.T) {
+	for table, phases := range map[string][]phase{"memory": phases, "forwarded": tailPhases} {
+		t.Run(table, func(t *testing.T) { faultTable(t, table, phases) })
+	}
+}
+
+// faultTable compares the table of that name with what comes of each fault in each phase.
+func faultTable(t *testing.T, name string, phases []phase) {
 	const file = "../FAULTS.md"
 	var rows []string
 	for _, p := range phases {
 		for _, f := range faults {
 			t.Run(p.name+"/"+f, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					r := faultRun{stage: newStage(t, nil), phase: p, fault: f}
+					r := faultRun{stage: newStage(t, nil), phase: p, fault: f, forwarded: name == "forwarded"}
 					rows = append(rows, r.run())
 				})
 			})
@@ -66,12 +74,12 @@ func TestFaultMatrix(t *testing.T) {
 	}
 	table := "| phase | fault | what alice saw | known after |\n| --- | --- | --- | --- |\n" + strings.Join(rows, "\n") + "\n"
 	text := string(must(os.ReadFile(file)))
-	before, rest, found := strings.Cut(text, "<!-- memory -->\n")
-	_, after, end := strings.Cut(rest, "<!-- end of memory -->\n")
+	before, rest, found := strings.Cut(text, "<!-- "+name+" -->\n")
+	_, after, end := strings.Cut(rest, "<!-- end of "+name+" -->\n")
 	if !found || !end {
-		t.Fatalf("%s has no place for the table", file)
+		t.Fatalf("%s has no place for the table %s", file, name)
 	}
-	want := before + "<!-- memory -->\n" + table + "<!-- end of memory -->\n" + after
+	want := before + "<!-- " + name + " -->\n" + table + "<!-- end of " + name + " -->\n" + after
 	switch {
 	case text == want:
 	case *update:
@@ -86,10 +94,12 @@ type faultRun struct {
 	*stage
 	phase phase
 	fault string
-	gone  string // the vat that was killed
-	calls []string
-	seen  map[string]string // of each call, what came of it
-	known time.Duration     // when the last was known
+	// forwarded: it is about a call that is forwarded, see faults_forward_test.go.
+	forwarded bool
+	gone      string // the vat that was killed
+	calls     []string
+	seen      map[string]string // of each call, what came of it
+	known     time.Duration     // when the last was known
 }
 
 func (r *faultRun) do(format string, args ...any) {
@@ -131,7 +141,11 @@ func (r *faultRun) run() string {
 		r.call("bar2", "capBla.bar second")
 	}
 	r.do("settle")
-	r.call("later", "capBla.creek later")
+	if r.forwarded {
+		r.goOn()
+	} else {
+		r.call("later", "capBla.creek later")
+	}
 	r.do("settle")
 	r.await(begin)
 	r.verify()
@@ -148,6 +162,10 @@ func (r *faultRun) reach() {
 	r.do("give bob C=carol.bla")
 	r.do("do alice b = bootstrap bob")
 	r.do("settle")
+	if r.forwarded {
+		r.forward()
+		return
+	}
 	if r.phase.name == "fresh" {
 		r.do("do alice foo = b.foo C")
 		r.do("settle")
@@ -283,6 +301,10 @@ func (r *faultRun) verify() {
 	carol := must(r.member("carol"))
 	carol.mu.Lock()
 	defer carol.mu.Unlock()
+	if r.forwarded {
+		r.verifyForwarded(carol.ran)
+		return
+	}
 	order := []string{"bar first", "bar second", "creek later"}
 	ran := slices.DeleteFunc(slices.Clone(carol.ran["bla"]), func(c string) bool { return c == "creek panic" })
 	next := 0
@@ -313,7 +335,7 @@ func (r *faultRun) saw() string {
 	if r.gone == "alice" {
 		return "she is gone"
 	}
-	names := map[string]string{"creek": "creek", "bar2": "bar", "later": "a later call"}
+	names := map[string]string{"tail": "the call", "creek": "creek", "bar2": "bar", "later": "a later call"}
 	var parts []string
 	for i, c := range r.calls {
 		if slices.ContainsFunc(r.calls[:i], func(b string) bool { return r.seen[b] == r.seen[c] }) {
