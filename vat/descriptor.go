@@ -259,6 +259,8 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 		return result{}, fault("unreadable results: %v", err)
 	}
 	paths := pathsTo(content, pipelined)
+	accept := false
+	s.questions.visit(q.id, func(x *question) { accept = x.accept })
 	err = s.readPayload(p, func(i int, d rpc.CapDescriptor) (capnp.Client, error) {
 		path, used := paths[i]
 		switch d.Which() {
@@ -272,8 +274,18 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 			}
 			return s.embargoResult(to, q, path), nil
 		case rpc.CapDescriptor_Which_thirdPartyHosted:
-			if used && s.has(transport.FeatureHandoff) {
+			switch {
+			case !s.has(transport.FeatureHandoff):
+			case used:
 				return s.acceptResult(d)
+			case accept:
+				// What was called before we were introduced may have gone on by the vine of whoever forwards this.
+				c, err := s.readContact(d)
+				if err != nil {
+					return capnp.Client{}, err
+				}
+				c.usedByVine()
+				return c.client(), nil
 			}
 		case rpc.CapDescriptor_Which_senderPromise:
 			// What was pipelined on the answer went to this promise, or waits in our mailbox to do so.

@@ -121,6 +121,13 @@ func (c *contact) embargo() []byte {
 	return id[:]
 }
 
+// usedByVine has c accepted behind an embargo.
+func (c *contact) usedByVine() {
+	if vine, ok := c.vine.road.(*importRef); ok {
+		vine.used.Store(true)
+	}
+}
+
 // contact is that of the reference which p is a pin on, while that has not been accepted; nil if there is none. The
 // caller drops it.
 func (p pin) contact() *contact {
