@@ -4,8 +4,6 @@ import (
 	"fmt"
 
 	"github.com/asynkron/protoactor-go/actor"
-
-	"github.com/vatwork/vatwork/actors"
 )
 
 // A tableCell is a cell that is an actor, child of its session: question/<id> and so on. It is used again with
@@ -57,7 +55,7 @@ func (t *tableActor) Receive(ctx actor.Context) {
 func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 	key := cellKey{kind, id}
 	c := &tableCell{host: a, key: key, actor: &tableActor{state: state}}
-	pid, err := a.ctx.SpawnNamed(actor.PropsFromProducer(func() actor.Actor { return c.actor }, actors.Inline()), key.String())
+	pid, err := a.cells.Spawn(a.ctx, c.actor, key.String())
 	check(err)
 	c.pid = pid
 	return c

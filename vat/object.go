@@ -48,13 +48,8 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 	}
 	o := &object{vat: v, hook: md, holds: 1}
 	host := &objectActor{snap: s.AddRef(), server: isServer}
-	opts := actors.Inline()
-	if !isServer {
-		o.queue = actors.NewQueue(v.hooks.Dispatcher)
-		opts = o.queue.Props()
-	}
 	o.name = fmt.Sprintf("object/%d", v.serial.Add(1))
-	pid, err := v.spawn(o.name, actor.PropsFromProducer(func() actor.Actor { return host }, opts))
+	pid, err := v.spawnHost(o, host)
 	if err != nil {
 		host.snap.Release()
 		return brokenRoad{err}
@@ -63,6 +58,15 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 	v.nodes.add(o.name, o.node)
 	md.Put(objectKey{v}, o)
 	return o
+}
+
+// spawnHost spawns the actor of o.
+func (v *Vat) spawnHost(o *object, host *objectActor) (*actor.PID, error) {
+	if host.server {
+		return v.spawnInline(o.name, host)
+	}
+	o.queue = actors.NewQueue(v.hooks.Dispatcher)
+	return v.spawn(o.name, actor.PropsFromProducer(func() actor.Actor { return host }, o.queue.Props()))
 }
 
 func (o *object) tryHold() bool {

@@ -7,7 +7,6 @@ import (
 	"capnproto.org/go/capnp/v3"
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/vat/internal/hook"
 )
 
@@ -61,7 +60,7 @@ func (v *Vat) newPromise() (capnp.Client, *promise) {
 		vat: v, name: fmt.Sprintf("promise/%d", v.serial.Add(1)),
 		actor: &promiseActor{promiseState{vat: v, limit: v.limits.Pipelined}},
 	}
-	pid, err := v.spawn(p.name, actor.PropsFromProducer(func() actor.Actor { return p.actor }, actors.Inline()))
+	pid, err := v.spawnInline(p.name, p.actor)
 	if err != nil {
 		return capnp.ErrorClient(err), p
 	}

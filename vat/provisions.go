@@ -6,7 +6,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
-	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/transport"
 )
 
@@ -157,7 +156,7 @@ func (v *Vat) provisionActor(introducer transport.VatID) (*provisionActor, error
 		return a, nil
 	}
 	a := &provisionActor{vat: v, introducer: introducer, name: "provision/" + v.serialName()}
-	pid, err := v.spawn(a.name, actor.PropsFromProducer(func() actor.Actor { return a }, actors.Inline()))
+	pid, err := v.spawnInline(a.name, a)
 	a.pid = pid
 	return a, err
 }

@@ -22,6 +22,7 @@ type sessionActor struct {
 	pid *actor.PID
 	ctx actor.Context // valid within a turn
 
+	cells     *actors.Brood
 	link      *link
 	unread    unread
 	redials   int

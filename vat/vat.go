@@ -106,7 +106,7 @@ func New(cfg Config) (*Vat, error) {
 	v.system = actors.NewSystem(log)
 	v.supervisor = actors.NewSupervisor(v.childFailed)
 	root, err := v.system.Root.SpawnNamed(actor.PropsFromProducer(
-		func() actor.Actor { return &rootActor{} },
+		func() actor.Actor { return &rootActor{inline: actors.NewBrood()} },
 		actors.Inline(),
 		actor.WithSupervisor(v.supervisor),
 	), "vat")
@@ -134,23 +134,37 @@ func (v *Vat) ID() transport.VatID { return v.network.LocalID() }
 func (v *Vat) ActorSystem() *actor.ActorSystem { return v.system }
 
 // rootActor is the vat in the actor tree: the parent of sessions, promises, provisions and objects.
-type rootActor struct{}
+type rootActor struct{ inline *actors.Brood }
 
 type spawnChild struct {
-	name  string
-	props *actor.Props
-	pid   *actor.PID
-	err   error
+	name   string
+	props  *actor.Props
+	inline actor.Actor // instead of props
+	pid    *actor.PID
+	err    error
 }
 
-func (*rootActor) Receive(ctx actor.Context) {
-	if m, ok := ctx.Message().(*spawnChild); ok {
+func (a *rootActor) Receive(ctx actor.Context) {
+	m, ok := ctx.Message().(*spawnChild)
+	switch {
+	case !ok:
+	case m.inline != nil:
+		m.pid, m.err = a.inline.Spawn(ctx, m.inline, m.name)
+	default:
 		m.pid, m.err = ctx.SpawnNamed(m.props, m.name)
 	}
 }
 
 func (v *Vat) spawn(name string, props *actor.Props) (*actor.PID, error) {
-	m := &spawnChild{name: name, props: props, err: disconnected("the vat is closed")}
+	return v.spawnChild(&spawnChild{name: name, props: props})
+}
+
+func (v *Vat) spawnInline(name string, a actor.Actor) (*actor.PID, error) {
+	return v.spawnChild(&spawnChild{name: name, inline: a})
+}
+
+func (v *Vat) spawnChild(m *spawnChild) (*actor.PID, error) {
+	m.err = disconnected("the vat is closed")
 	v.system.Root.Send(v.root, m)
 	return m.pid, m.err
 }

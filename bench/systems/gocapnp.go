@@ -18,7 +18,7 @@ type goCapnp struct{}
 
 func (goCapnp) Name() string { return "go-capnp" }
 
-func (g goCapnp) Serve(t Transport) (Server, error) { return g.serve(t, newHost(), nil) }
+func (g goCapnp) Serve(t Transport) (Server, error) { return g.serve(t, newHost(NewServer), nil) }
 
 // serve offers bootstrap, which it takes over, on each connection. after is called in the end.
 func (goCapnp) serve(t Transport, bootstrap capnp.Client, after func() error) (Server, error) {

@@ -67,7 +67,7 @@ func (m *Mesh) start(ctx context.Context) error {
 	for i := range m.vats {
 		brokers[i] = new(broker)
 		v, addr, end, err := Vatwork.(vatwork).vat(TCP, vat.Config{
-			Bootstrap: capnp.Client(wire.Member_ServerToClient(member{brokers[i], wire.Host(newHost())})),
+			Bootstrap: capnp.Client(wire.Member_ServerToClient(member{brokers[i], wire.Host(newHost(NewServer))})),
 		})
 		if err != nil {
 			return err

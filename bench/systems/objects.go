@@ -35,11 +35,13 @@ func (echo) Push(_ context.Context, call wire.Echo_push) error {
 // host is Carol.
 type host struct {
 	echo
-	bla wire.Bla
+	bla   wire.Bla
+	fresh func() (wire.Echo, error)
 }
 
-func newHost() capnp.Client {
-	return capnp.Client(wire.Host_ServerToClient(host{bla: wire.Bla_ServerToClient(bla{})}))
+// newHost makes a host that makes fresh echoes as fresh does.
+func newHost(fresh func() (wire.Echo, error)) capnp.Client {
+	return capnp.Client(wire.Host_ServerToClient(host{bla: wire.Bla_ServerToClient(bla{}), fresh: fresh}))
 }
 
 func (h host) Shutdown() { h.bla.Release() }
@@ -49,7 +51,11 @@ func (h host) Fresh(_ context.Context, call wire.Host_fresh) error {
 	if err != nil {
 		return err
 	}
-	return results.SetEcho(wire.Echo_ServerToClient(echo{}))
+	e, err := h.fresh()
+	if err != nil {
+		return err
+	}
+	return results.SetEcho(e)
 }
 
 func (h host) Bla(_ context.Context, call wire.Host_bla) error {

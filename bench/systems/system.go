@@ -63,9 +63,11 @@ var (
 	Vatwork = register(vatwork{name: "vatwork"})
 	// VatworkProxied is Vatwork with handoff and call forwarding turned off: the broker passes every call on.
 	VatworkProxied = register(vatwork{name: "vatwork-proxied", proxied: true})
-	GoCapnp        = register(goCapnp{})
-	GRPC           = register(gRPC{})
-	Raw            = register(raw{})
+	// VatworkActors is Vatwork with a host whose fresh objects are actors of its vat.
+	VatworkActors = register(vatwork{name: "vatwork-actors", actors: true})
+	GoCapnp       = register(goCapnp{})
+	GRPC          = register(gRPC{})
+	Raw           = register(raw{})
 )
 
 // Named is the system of that name.

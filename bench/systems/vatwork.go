@@ -22,6 +22,7 @@ import (
 type vatwork struct {
 	name    string
 	proxied bool
+	actors  bool // fresh objects are actors
 }
 
 func (s vatwork) Name() string { return s.name }
@@ -74,7 +75,12 @@ func (s vatwork) vat(t Transport, cfg vat.Config) (v *vat.Vat, addr string, end 
 }
 
 func (s vatwork) Serve(t Transport) (Server, error) {
-	_, addr, end, err := s.vat(t, vat.Config{Bootstrap: newHost()})
+	_, addr, end, err := s.vat(t, vat.Config{Serve: func(v *vat.Vat) (capnp.Client, error) {
+		if s.actors {
+			return newHost(func() (wire.Echo, error) { return spawn(v) }), nil
+		}
+		return newHost(NewServer), nil
+	}})
 	if err != nil {
 		return nil, err
 	}
@@ -169,10 +175,13 @@ func socketPath() (path string, remove func() error, err error) {
 	return filepath.Join(dir, "s"), func() error { return os.RemoveAll(dir) }, err
 }
 
-// NewObjects makes a vat, in which spawn makes objects that are actors. Whoever calls it closes the vat.
-func NewObjects() (v *vat.Vat, spawn func() (wire.Echo, error), err error) {
+// NewObjects makes a vat, in which fresh makes objects that are actors. Whoever calls it closes the vat.
+func NewObjects() (v *vat.Vat, fresh func() (wire.Echo, error), err error) {
 	v, _, _, err = vatwork{}.vat(TCP, vat.Config{})
-	return v, func() (wire.Echo, error) {
-		return vat.Spawn[wire.Echo](v, wire.Echo_Methods, func() wire.Echo_Server { return echo{} })
-	}, err
+	return v, func() (wire.Echo, error) { return spawn(v) }, err
+}
+
+// spawn makes an object that is an actor.
+func spawn(v *vat.Vat) (wire.Echo, error) {
+	return vat.Spawn[wire.Echo](v, wire.Echo_Methods, func() wire.Echo_Server { return echo{} })
 }
