@@ -37,6 +37,7 @@ func TestFaults(t *testing.T) {
 		t.Skip("starts three processes for each fault")
 	}
 	var rows []string
+	memory, processes := readFaults(t, "memory"), readFaults(t, "processes")
 	for i, phase := range processPhases {
 		for j, fault := range processFaults {
 			if !*allFaults && j%len(processPhases) != i {
@@ -44,8 +45,10 @@ func TestFaults(t *testing.T) {
 			}
 			t.Run(phase+"/"+fault, func(t *testing.T) {
 				f := newFaultRun(t, phase, fault)
-				rows = append(rows, f.row())
-				t.Log(rows[len(rows)-1])
+				row, saw := f.row()
+				rows = append(rows, row)
+				t.Log(row)
+				f.compare(memory, processes, saw)
 			})
 		}
 	}
@@ -55,19 +58,18 @@ func TestFaults(t *testing.T) {
 }
 
 func writeFaults(t *testing.T, rows []string) {
-	const file = "../../../../vat/FAULTS.md"
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(faultsFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, found := strings.Cut(string(text), "<!-- processes -->\n")
 	_, after, end := strings.Cut(rest, "<!-- end of processes -->")
 	if !found || !end {
-		t.Fatalf("%s has no place for the table", file)
+		t.Fatalf("%s has no place for the table", faultsFile)
 	}
 	table := fmt.Sprintf("On %d cores (%s/%s, %s).\n\n| phase | fault | what alice saw | known after |\n| --- | --- | --- | --- |\n%s\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), strings.Join(rows, "\n"))
-	if err := os.WriteFile(file, []byte(before+"<!-- processes -->\n"+table+"<!-- end of processes -->"+after), 0o644); err != nil {
+	if err := os.WriteFile(faultsFile, []byte(before+"<!-- processes -->\n"+table+"<!-- end of processes -->"+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -75,7 +77,7 @@ func writeFaults(t *testing.T, rows []string) {
 // faultRun is one row.
 type faultRun struct {
 	*run
-	t            *testing.T
+	t            testing.TB
 	phase, fault string
 	gone         string
 	calls        []string
@@ -125,7 +127,8 @@ func (f *faultRun) hold(from, to string, hold bool) {
 	f.ways[[2]string{to, from}].hold(back, hold)
 }
 
-func (f *faultRun) row() string {
+// row is a line of the table, and what alice saw.
+func (f *faultRun) row() (line, saw string) {
 	f.reach()
 	f.strike()
 	if f.phase == "promise" {
@@ -136,9 +139,9 @@ func (f *faultRun) row() string {
 	}
 	f.do("alice", "call", "later")
 	f.calls = append(f.calls, "later")
-	text := f.watch()
+	line, saw = f.watch()
 	f.empty()
-	return text
+	return line, saw
 }
 
 // reach brings the handoff to its phase.
@@ -233,7 +236,7 @@ func (f *faultRun) fates() map[string]fate {
 }
 
 // watch is the row, once all is known, and checks it against what carol's objects ran.
-func (f *faultRun) watch() string {
+func (f *faultRun) watch() (line, saw string) {
 	fates := f.fates()
 	saw, known := "she is gone", time.Duration(0)
 	if fates != nil {
@@ -254,7 +257,7 @@ func (f *faultRun) watch() string {
 	if got := f.tell("carol", step{Do: "outcome"}); got != nil {
 		f.verify(got.Ran, fates)
 	}
-	return fmt.Sprintf("| %s | %s | %s | %.1f s |", f.phase, f.fault, saw, max(0, known.Seconds()))
+	return fmt.Sprintf("| %s | %s | %s | %.1f s |", f.phase, f.fault, saw, max(0, known.Seconds())), saw
 }
 
 var ports = regexp.MustCompile(`127\.0\.0\.1:\d+`)
