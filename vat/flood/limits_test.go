@@ -220,7 +220,7 @@ var trials = map[string]trial{
 		a.mallory.wantOverloaded("Parked")
 	}},
 	"Parked answers": {limits: vat.Limits{Parked: 4}, flood: func(a *arena) {
-		a.repeat(6, func(i uint32) []byte { return answered(i, "bob") })
+		a.repeat(6, func(i uint32) []byte { return answered(i, "other") })
 		a.mallory.want("finish", 2)
 	}},
 	"TwoParty": {limits: vat.Limits{TwoParty: 1}, flood: func(a *arena) {
@@ -295,7 +295,7 @@ var trials = map[string]trial{
 	}},
 	"Awaited": {limits: vat.Limits{Awaited: time.Minute}, flood: func(a *arena) {
 		begin := time.Now()
-		a.mallory.send(answered(1, "bob"))
+		a.mallory.send(answered(1, "other"))
 		a.mallory.want("finish", 1)
 		if took := time.Since(begin); took != time.Minute {
 			a.t.Errorf("it took %v", took)
