@@ -30,7 +30,7 @@ type Limits struct {
 
 	// MaxQueuedBytes is how much the transport actor queues for a peer that does not read. Beyond it
 	// the connection ends with a *SlowPeerError: sessions never stop reading, so nothing else bounds
-	// what they answer.
+	// what they answer. What is queued lies in memory up to a quarter larger.
 	MaxQueuedBytes int
 
 	// CloseGrace is how long the transport actor waits, after an Abort or a failed write, for the peer to end
