@@ -74,15 +74,20 @@ func (s *session) onAccept(a rpc.Accept) error {
 	}
 	park := parked{by: s.peer, as: what.Recipient, to: ref, embargo: string(embargo), held: a.HasEmbargo() && !s.vat.breaks(hook.Provision)}
 	s.emit(do(func() {
+		waits := false
 		pr, err := s.vat.provision(provisionKey{what.Introducer, what.Nonce}, charge{s.peer, false}, func(x *provision) []outcome {
-			return x.accept(park)
+			out := x.accept(park)
+			waits = x.waits(ref)
+			return out
 		})
 		if err != nil {
 			ref.settle(result{err: err})
 			return
 		}
 		s.answers.visit(ref.id, func(a *answer) { a.accepts = pr })
-		ref.unexpire = s.vat.expire(pr, ref)
+		if waits {
+			ref.unexpire = s.vat.expire(pr, ref)
+		}
 	}))
 	return nil
 }

@@ -163,11 +163,16 @@ func (p *provision) leave(to accepter) {
 	}
 }
 
+// waits says whether the Accept of to does.
+func (p *provision) waits(to accepter) bool {
+	return slices.ContainsFunc(p.accepts, func(a parked) bool { return a.to == to })
+}
+
 // overdue says for what the Accept of to has waited too long, if it has. The results of a call may take their time: it is
 // to be asked again.
 func (p *provision) overdue(to accepter) (why string, again bool) {
 	switch {
-	case !slices.ContainsFunc(p.accepts, func(a parked) bool { return a.to == to }):
+	case !p.waits(to):
 		return "", false
 	case !p.known:
 		return "nothing came to pick up", false

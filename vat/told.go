@@ -160,9 +160,7 @@ func endOf(to road) road {
 // where others have been told that p ends, for ever: what the callers put on p is on that road, which what p
 // resolves to may have left since, so that is where they stay. It borrows p.
 func (v *Vat) onward(p pin) pin {
-	c := p.client()
-	defer c.Release()
-	next := v.follow(c)
+	next := v.followed(p)
 	i, ok := endOf(p.road).(*importRef)
 	if !ok || !i.left.Load() || staysOn(next.road, i) || v.breaks(hook.PinAtOnce) {
 		return next
@@ -172,6 +170,19 @@ func (v *Vat) onward(p pin) pin {
 	stay, _ := v.newReference(i, false)
 	defer stay.Release()
 	return v.follow(stay)
+}
+
+// followed is follow of a client for p, which it borrows. Of a remote capability that will not resolve none has to be
+// made for that.
+func (v *Vat) followed(p pin) pin {
+	if p.snap.IsValid() && !p.snap.IsPromise() {
+		if r, ok := p.snap.Brand().Value.(*reference); ok {
+			return pin{p.snap.again(), r}
+		}
+	}
+	c := p.client()
+	defer c.Release()
+	return v.follow(c)
 }
 
 // staysOn says whether local callers who take the road from are on i, for good.
