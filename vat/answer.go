@@ -107,7 +107,11 @@ func (s *session) onCall(c rpc.Call) error {
 		return s.putAnswer(target, x)
 	}
 	var to road
-	if !s.exports.visit(target.id, func(e *export) { to = e.road }) {
+	if !s.exports.visit(target.id, func(e *export) {
+		to = e.road
+		_, promised := to.(*promise)
+		x.passes = promised && !e.vine // who comes by a vine is not to be had by another road
+	}) {
 		return fault("call on export %d, which does not exist", target.id)
 	}
 	s.deliverCall(to, x)
@@ -152,6 +156,7 @@ func (s *session) handOn(ds []delivery) {
 			if ref := p.answer(); ref != nil {
 				ref.waitsOn = nil
 			}
+			p.passes = true
 			s.deliverCall(d.to, p)
 		case *liftKept:
 			s.emit(do(p.lift))

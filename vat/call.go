@@ -33,8 +33,9 @@ type call struct {
 	// early is set where the caller was given promises for the results already (see earlyReturn).
 	early *earlyReturn
 
-	// tail says that this is a tail call: its results may go past us.
-	tail bool
+	// Its results may go past us: tail says that this is a tail call; passes that a peer made it on a promise of ours, or
+	// on what an answer of ours would hold (Config.ForwardCalls).
+	tail, passes bool
 
 	release func()
 	from    *flow // where it is counted, with that size, until the parameters are released

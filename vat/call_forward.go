@@ -6,8 +6,8 @@ import (
 	"github.com/vatwork/vatwork/transport"
 )
 
-// A forwarding is the sink of a tail call for a peer's call that went to another vat, or back to the peer itself, with
-// its results for the peer: they do not come by here.
+// A forwarding is the sink of a peer's call, or of the tail call that answers it, that went to another vat, or back to the
+// peer itself, with its results for the peer: they do not come by here.
 //
 //	Call (sendResultsTo)            to the vat that answers: thirdParty, or yourself
 //	Return (awaitFromThirdParty,    to the peer, at once. What it has pipelined, and what it pipelines until the
@@ -28,10 +28,13 @@ type forwarding struct {
 var _ sink = (*forwarding)(nil)
 
 // forwardingOf is the sink that c, about to go out on s, gets in place of its own if its results can go elsewhere; nil if
-// not. Only tail calls are: what passes through here otherwise is about to be handed off as it is. Results that are kept
-// for a third party are awaited here by its Accept.
+// not. They can if it is a tail call, or, where that is wanted, one that the peer made before it could know where that
+// leads. Any other comes this way because the peer cannot go another (a vine, a capability that is proxied); and a no-op is
+// answered by whoever is last on this way, to say that what went before it has come there. Results that are kept for a
+// third party are awaited here by its Accept.
 func (s *session) forwardingOf(c *call) *forwarding {
-	if !c.tail || !s.has(transport.FeatureCallForwarding) {
+	if !c.tail && !(c.passes && s.vat.forwards) || c.method.InterfaceID == transport.NoOp_TypeID ||
+		!s.has(transport.FeatureCallForwarding) {
 		return nil
 	}
 	f := &forwarding{to: s}

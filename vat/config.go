@@ -45,6 +45,12 @@ type Config struct {
 	// EarlyReturn names the methods that answer with promises, see there.
 	EarlyReturn []EarlyReturn
 
+	// ForwardCalls has the results of calls go past this vat that a peer makes on a promise of this vat's, or on what a call
+	// is to return, and that turn out to be for another vat: they are forwarded, as those of TailCall are. Otherwise their
+	// results come back by here. The documentation of the package
+	// says under "Call forwarding" what speaks for either.
+	ForwardCalls bool
+
 	// Limits on what peers and local code may hold at a time; zero fields mean those of DefaultLimits.
 	Limits Limits
 

@@ -101,7 +101,7 @@
 // Close cuts what is in flight; [Vat.Shutdown] has it answered first. Both wait for every goroutine of the vat's, and not
 // for methods of objects.
 //
-// # Tail calls
+// # Call forwarding
 //
 // A method may end in a call of another capability ([TailCall]). Where that is in another vat, its results go from there
 // to the caller directly, if all three vats can do that; a caller who cannot be reached gets them by way of the vat
@@ -114,4 +114,11 @@
 // call comes that its method will end in a tail call, and a caller who has heard of nobody can neither cancel there nor
 // tell a slow method from a lost one.) Where a vat on the way has no session with the caller yet, what it passes on comes
 // back to it: nobody waits for a dial.
+//
+// Calls on a promise of this vat's, under way when that resolves to something at another vat, are delivered there in any
+// case. With Config.ForwardCalls they are forwarded, too: their results take the shorter way, and this vat may be lost. By
+// default these come back by here, for all that a caller has in flight is at stake and not just what a method chose to
+// pass on: a forwarded call has a deadline (a vat that stalls for longer than Limits.Awaited fails it), takes twice
+// the messages, and what is called on a capability in its results waits for all that was pipelined on them to be
+// answered, rather than for a Disembargo. What comes by a vine is never forwarded: its caller could not be reached.
 package vat

@@ -28,6 +28,7 @@ type Vat struct {
 	bootstrap capnp.Client
 	offer     func(transport.VatID) capnp.Client // instead of bootstrap, if not nil
 	early     map[methodID][][]uint16
+	forwards  bool // Config.ForwardCalls
 	limits    Limits
 	twoParty  transport.Config
 	log       *slog.Logger
@@ -84,6 +85,7 @@ func New(cfg Config) (*Vat, error) {
 		bootstrap: cfg.Bootstrap,
 		offer:     cfg.BootstrapFor,
 		early:     map[methodID][][]uint16{},
+		forwards:  cfg.ForwardCalls,
 		limits:    cfg.Limits.withDefaults(),
 		twoParty:  cfg.TwoParty,
 		log:       log,

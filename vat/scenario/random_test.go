@@ -51,7 +51,11 @@ func writeScript(seed uint64) *script {
 	}
 	a.known = make([][]entity, len(a.vats))
 	a.holds = make([][]entity, len(a.vats))
-	a.say("vats %s", strings.Join(a.vats, " "))
+	forwards := ""
+	if seed%2 == 0 {
+		forwards = ":" + optionForwards
+	}
+	a.say("vats %s%s", strings.Join(a.vats, forwards+" "), forwards)
 	for i, v := range a.vats {
 		for j, w := range a.vats {
 			if i != j {

@@ -80,6 +80,7 @@ const (
 	optionBare      = "bare"      // no bootstrap
 	optionLevel1    = "level1"    // none of the features of Vatwork
 	optionNoForward = "noforward" // no contacts that were forwarded
+	optionForwards  = "forwards"  // Config.ForwardCalls
 	optionPromised  = "promised"  // its bootstrap is a promise of its own, called boot
 )
 
@@ -113,12 +114,13 @@ func (st *stage) add(spec string) error {
 	}
 	dialing := dialer{network, st, name}
 	m.v, err = vat.New(vat.Config{
-		Network:     dialing,
-		Directory:   dialing,
-		Serve:       serve,
-		EarlyReturn: []vat.EarlyReturn{{Interface: play.Thing_TypeID, Method: 1, Caps: [][]uint16{{0}}}},
-		Logger:      slog.New(slog.NewTextHandler(st.t.Output(), nil)),
-		Tap:         func(vat.TapEvent) { st.dice.stumble() },
+		Network:      dialing,
+		Directory:    dialing,
+		Serve:        serve,
+		ForwardCalls: rest == optionForwards,
+		EarlyReturn:  []vat.EarlyReturn{{Interface: play.Thing_TypeID, Method: 1, Caps: [][]uint16{{0}}}},
+		Logger:       slog.New(slog.NewTextHandler(st.t.Output(), nil)),
+		Tap:          func(vat.TapEvent) { st.dice.stumble() },
 	})
 	if err != nil {
 		return err

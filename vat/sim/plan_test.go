@@ -23,6 +23,7 @@ type plan struct {
 	early   bool // methods return early
 	level1  int  // so many of the vats know no handoff
 	fronts  bool // objects answer by tail calls, some of them
+	forward bool // vats forward calls on their promises
 }
 
 func newPlan(seed uint64) plan {
@@ -44,5 +45,6 @@ func newPlan(seed uint64) plan {
 		p.steps *= 6 // some need a crowd
 	}
 	p.fronts = r.IntN(2) == 0 // drawn last: without, a run is what it was before there were any
+	p.forward = r.IntN(3) == 0
 	return p
 }

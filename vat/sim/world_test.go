@@ -121,10 +121,11 @@ func (m *member) start() {
 	}
 	var root simapi.Node
 	cfg := vat.Config{
-		Network:   hooked{network, hooks},
-		Directory: w.memory,
-		Logger:    quiet,
-		Tap:       m.tap,
+		Network:      hooked{network, hooks},
+		Directory:    w.memory,
+		Logger:       quiet,
+		Tap:          m.tap,
+		ForwardCalls: w.plan.forward,
 		Serve: func(v *vat.Vat) (capnp.Client, error) {
 			c, err := m.newObject(v)
 			root = c
