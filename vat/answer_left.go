@@ -42,7 +42,7 @@ func (a *answerRef) letGoOfLeft() {
 		left.on = nil
 		q.drop()
 	case left == nil || len(left.queue) == 0:
-		a.stop()
+		a.giveUp() // it may wait, and for itself: a peer can have it do so
 	}
 }
 

@@ -19,7 +19,7 @@ func (c *call) waits() {
 		case *promisedAnswer:
 			x.caller.watch(&x.ctx, func() { x.settle(result{err: callerError(&x.ctx)}) })
 		case *answerRef:
-			if len(x.kept) == 0 && x.ctx != nil { // what a third party is to have is not for the caller to give up
+			if x.ctx != nil {
 				x.caller.watch(x.ctx, func() {
 					if !x.decided.Swap(true) { // else it went on, and is given up where it went
 						x.settle(result{err: errCanceled})
