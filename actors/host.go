@@ -182,7 +182,7 @@ func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
 	}
 	w := &waiting{Returner: r.Returner, h: h, size: size}
 	if h.calls.Load() > 1 { // one that is alone is run at once
-		w.unwatch = context.AfterFunc(ctx, func() { w.giveUp(context.Cause(ctx)) })
+		w.watch(ctx)
 	}
 	r.Returner = w
 	h.mu.Lock()

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"fmt"
 	"sync/atomic"
 
@@ -27,6 +28,18 @@ const (
 	begun
 	givenUp
 )
+
+// watch has the call given up when ctx ends.
+func (w *waiting) watch(ctx context.Context) {
+	giveUp := func() { w.giveUp(context.Cause(ctx)) }
+	if own, ok := ctx.(interface {
+		AfterFunc(func()) (stop func() bool)
+	}); ok {
+		w.unwatch = own.AfterFunc(giveUp) // a context of package context on top of it would cost more than the call
+		return
+	}
+	w.unwatch = context.AfterFunc(ctx, giveUp)
+}
 
 // begin says whether the call is still to be run.
 func (w *waiting) begin() bool {

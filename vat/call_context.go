@@ -16,7 +16,8 @@ type callContext struct {
 	mu      sync.Mutex
 	err     error
 	done    chan struct{} // nil until somebody asks
-	unwatch func() bool   // stops watching the caller's; set with done
+	watches bool          // the caller's
+	unwatch func() bool   // stops that
 	after   []*func()
 }
 
@@ -62,21 +63,27 @@ func (c *callContext) Done() <-chan struct{} {
 		return c.done
 	}
 	c.done = make(chan struct{})
-	switch {
-	case c.err != nil:
+	if c.err != nil {
 		close(c.done)
-	case c.Context.Done() != nil:
+	}
+	c.watch()
+	return c.done
+}
+
+// watch has c end with the caller's. The caller holds c.mu.
+func (c *callContext) watch() {
+	if !c.watches && c.err == nil && c.Context.Done() != nil {
 		c.unwatch = context.AfterFunc(c.Context, func() { c.end(c.Context.Err()) })
 	}
-	return c.done
+	c.watches = true
 }
 
 // AfterFunc is what package context asks for, so that a context that is made from this one needs no goroutine.
 func (c *callContext) AfterFunc(f func()) (stop func() bool) {
-	c.Done()
 	mine := &f
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.watch()
 	if c.err != nil {
 		go f()
 		return func() bool { return false }

@@ -9,7 +9,7 @@ import (
 
 // send makes a call of local code and puts it on to.
 func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, capnp.ReleaseFunc) {
-	c, a, err := v.newLocalCall(ctx, s)
+	c, a, err := v.newLocalCall(ctx, s, to)
 	if err != nil {
 		return capnp.ErrorAnswer(s.Method, err), func() {}
 	}
@@ -27,7 +27,7 @@ func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, c
 
 // recv makes a call that go-capnp forwards and puts it on to. It only enqueues.
 func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCaller {
-	c, a := v.localCall(ctx, r.Method)
+	c, a := v.localCall(ctx, r.Method, to)
 	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
 	c.args, c.release = r.Args, r.ReleaseArgs
 	a.flight.begin(c)
@@ -51,23 +51,34 @@ func giveBack(ret capnp.Returner, res result) {
 	ret.ReleaseResults()
 }
 
-// localCall is a call that is made here, and its answer.
-func (v *Vat) localCall(ctx context.Context, m capnp.Method) (*call, *promisedAnswer) {
-	x := new(struct {
-		call   call
-		answer promisedAnswer
-		asked  asked
-	})
+// localCall is a call that is made here, and its answer. One to an object actor has no question.
+func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *promisedAnswer) {
+	var x *localCallMemory
+	if _, here := to.(*spawned); here {
+		x = new(localCallMemory)
+	} else {
+		far := new(struct {
+			localCallMemory
+			asked asked
+		})
+		x = &far.localCallMemory
+		x.call.question = &far.asked
+	}
 	c, a := &x.call, &x.answer
 	a.vat = v
 	a.ctx.Context, a.ctx.local = ctx, true
-	c.vat, c.method, c.ctx, c.ret, c.question = v, m, &a.ctx, a, &x.asked
+	c.vat, c.method, c.ctx, c.ret = v, m, &a.ctx, a
 	return c, a
 }
 
+type localCallMemory struct {
+	call   call
+	answer promisedAnswer
+}
+
 // newLocalCall places the arguments, in a message of their own.
-func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send) (*call, *promisedAnswer, error) {
-	c, a := v.localCall(ctx, s.Method)
+func (v *Vat) newLocalCall(ctx context.Context, s capnp.Send, to road) (*call, *promisedAnswer, error) {
+	c, a := v.localCall(ctx, s.Method, to)
 	if err := c.place(s); err != nil {
 		return nil, nil, err
 	}
@@ -85,7 +96,11 @@ func (c *call) place(s capnp.Send) error {
 	if s.PlaceArgs == nil {
 		return nil
 	}
-	err := c.newArgs(s.ArgsSize)
+	newArgs := c.newArgs
+	if c.question == nil {
+		newArgs = c.newArgsHere
+	}
+	err := newArgs(s.ArgsSize)
 	if err == nil {
 		err = s.PlaceArgs(c.args)
 	}
@@ -248,26 +263,49 @@ func (a *promisedAnswer) forwarded(q *questionRef) {
 
 // settle implements sink.
 func (a *promisedAnswer) settle(r result) {
+	if a.close(r) {
+		a.settled(r)
+		a.vat.worker.DoTask((*deliverResult)(a))
+	}
+}
+
+// settleHere is settle for an object that returns, on its own goroutine and with no lock held: what does not concern
+// the worker enters go-capnp there, as it does from go-capnp's own servers. Who blocks it blocks that object.
+func (a *promisedAnswer) settleHere(r result) {
+	if !a.close(r) {
+		return
+	}
+	if alone := a.settled(r); alone && a.promise != nil && (r.plain || r.err != nil) {
+		(*deliverResult)(a).Do()
+		return
+	}
+	a.vat.worker.DoTask((*deliverResult)(a))
+}
+
+// close takes the first result, and says whether it can be handed on now. Otherwise it is, or will be, seen to.
+func (a *promisedAnswer) close(r result) bool {
 	a.mu.Lock()
 	if a.over { // its caller gave up while it was on its way
 		a.mu.Unlock()
 		a.vat.later(r.free)
-		return
+		return false
 	}
 	a.over = true
 	q := a.pipe.close()
 	a.mu.Unlock()
 	a.caller.end()
 	if q != nil {
-		awaitEcho(q, func() { a.settled(r) })
-		return
+		awaitEcho(q, func() {
+			a.settled(r)
+			a.vat.worker.DoTask((*deliverResult)(a))
+		})
 	}
-	a.settled(r)
+	return q == nil
 }
 
 // settled hands on what waits. Local callers follow resolutions, so what is pipelined goes to references, not
-// to the roads that they are on now.
-func (a *promisedAnswer) settled(r result) {
+// to the roads that they are on now. It says whether nothing of that is for the worker.
+func (a *promisedAnswer) settled(r result) (alone bool) {
 	a.mu.Lock()
 	pins, fixed := a.vat.pinBoth(r)
 	a.pipe.fixed = fixed
@@ -286,7 +324,7 @@ func (a *promisedAnswer) settled(r result) {
 		f()
 	}
 	a.ctx.cancel()
-	a.vat.worker.DoTask((*deliverResult)(a))
+	return len(fulfil) == 0
 }
 
 // settleParts has promises of ours for parts of the results settle on those, with pins as from pinBoth. What it returns is
@@ -305,145 +343,4 @@ func (a *promisedAnswer) settleParts(parts []feed, r result, fixed []pin) (fulfi
 		})
 	}
 	return fulfil
-}
-
-// deliverResult enters go-capnp: so it is for the vat's worker.
-type deliverResult promisedAnswer
-
-// Do implements actors.Task.
-func (d *deliverResult) Do() {
-	a := (*promisedAnswer)(d)
-	if a.promise == nil {
-		a.vat.aside(func() {
-			a.deliver(*a.pipe.res) // to a Returner of somebody's
-			a.wasDelivered()
-		})
-		return
-	}
-	a.promise.Resolve(a.pipe.res.content, a.pipe.res.err)
-	a.wasDelivered()
-}
-
-func (a *promisedAnswer) wasDelivered() {
-	a.flight.end()
-	a.mu.Lock()
-	a.delivered = true
-	last := a.isLast()
-	a.mu.Unlock()
-	if last {
-		a.clean()
-	}
-}
-
-// pinBoth pins the capabilities of a result of a local call, as local callers follow them and as they are now. The caller
-// releases the pins.
-func (v *Vat) pinBoth(r result) (pins, fixed []pin) {
-	if r.err != nil || r.content.Message() == nil {
-		return nil, nil
-	}
-	table := r.content.Message().CapTable()
-	for i := range table.Len() {
-		p := v.follow(table.At(i))
-		if _, adopted := p.road.(callersOf); adopted {
-			// Of go-capnp's promises ours take the place: what waits on them waits with us.
-			table.At(i).Release()
-			table.Set(capnp.CapabilityID(i), p.client())
-		}
-		pins, fixed = append(pins, p), append(fixed, v.pinClient(table.At(i)))
-	}
-	return pins, fixed
-}
-
-// release is the ReleaseFunc that the caller got.
-func (a *promisedAnswer) release() {
-	a.mu.Lock()
-	a.released = true
-	cancel, q := false, (*questionRef)(nil)
-	if a.pipe.res == nil && a.inFlight == 0 {
-		// A question's last holder finishes it; short of a question, the call itself is canceled.
-		q, a.on = a.on, nil
-		cancel = q == nil
-	}
-	last := a.isLast()
-	a.mu.Unlock()
-	if q != nil {
-		q.drop()
-	}
-	if cancel {
-		a.ctx.cancel()
-	}
-	switch {
-	case !last:
-	case a.pipe.res.plain:
-		a.clean() // nothing but memory: that is not worth waking the worker for
-	default:
-		// The caller may hold a lock of go-capnp's, which has ReleaseFuncs called under that of a client that they were
-		// attached to.
-		a.vat.worker.DoTask((*cleanAnswer)(a))
-	}
-}
-
-// isLast says, once, that the results were delivered and released: the caller, who holds a.mu, sees to it that they are
-// let go of.
-func (a *promisedAnswer) isLast() bool {
-	if !a.delivered || !a.released || a.cleaned || a.holds > 0 {
-		return false
-	}
-	a.cleaned = true
-	a.last, a.lastOn = append(a.pipe.pins, a.pipe.fixed...), a.on
-	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
-	// came may call yet, on a client that leads to the same by now, and holds it.
-	a.pipe.fixed, a.on = nil, nil
-	return true
-}
-
-// cleanAnswer enters go-capnp as well.
-type cleanAnswer promisedAnswer
-
-// Do implements actors.Task.
-func (c *cleanAnswer) Do() { (*promisedAnswer)(c).clean() }
-
-// clean lets go of the results.
-func (a *promisedAnswer) clean() {
-	if a.promise != nil {
-		a.promise.ReleaseClients()
-	}
-	for _, p := range a.last {
-		p.free()
-	}
-	a.pipe.res.free()
-	if a.lastOn != nil {
-		a.lastOn.drop()
-	}
-	a.last, a.lastOn = nil, nil
-}
-
-// settledOne notes that a pipelined call is over.
-func (a *promisedAnswer) settledOne() {
-	a.mu.Lock()
-	a.inFlight--
-	cancel, q := false, (*questionRef)(nil)
-	if a.inFlight == 0 && a.released && a.pipe.res == nil {
-		q, a.on = a.on, nil
-		cancel = q == nil
-	}
-	a.mu.Unlock()
-	if q != nil {
-		q.drop()
-	}
-	if cancel {
-		a.ctx.cancel()
-	}
-}
-
-// countedSink tells the answer that a call was pipelined on when that call is over.
-type countedSink struct {
-	sink
-	on *promisedAnswer
-}
-
-func (s countedSink) settle(r result) {
-	s.sink.settle(r)
-	// Not here: the answer may be the very one that hands its queue on at this moment, under its lock.
-	s.on.vat.later(s.on.settledOne)
 }

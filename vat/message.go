@@ -14,9 +14,14 @@ var messages = sync.Pool{New: func() any { return new(capnp.Message) }}
 
 // newMessage starts a message of rpc.capnp in memory that grows as needed.
 func newMessage() rpc.Message {
+	return must(rpc.NewRootMessage(newSegment()))
+}
+
+// newSegment is the first of a message.
+func newSegment() *capnp.Segment {
 	msg := messages.Get().(*capnp.Message)
 	msg.TraverseLimit, msg.DepthLimit = 0, 0
-	return must(rpc.NewRootMessage(must(msg.Reset(capnp.SingleSegment(nil)))))
+	return must(msg.Reset(capnp.SingleSegment(nil)))
 }
 
 // recycle takes back a message, ours or a peer's, once, for its memory to be used again: nothing of it may be looked

@@ -213,6 +213,7 @@ type returner struct {
 
 	handedOver bool // to a tail call: there is nothing to return
 	piped      bool // see SetPipeline
+	here       bool // the results are for local code
 
 	// The method is a server's of go-capnp: it returns on a goroutine of the object's with no lock held, which may run
 	// turns, unless it does so inside, while it is being handed the call.
@@ -260,23 +261,42 @@ func (r *returner) Value(key any) any {
 	return r.Context.Value(key)
 }
 
+// AfterFunc is that of the call's context: package context would start a goroutine to wait for one that it does not know.
+func (r *returner) AfterFunc(f func()) (stop func() bool) {
+	if ctx, ok := r.Context.(*callContext); ok {
+		return ctx.AfterFunc(f)
+	}
+	return context.AfterFunc(r.Context, f)
+}
+
 // AllocResults implements capnp.Returner.
 func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
 	if r.msg.Load() != nil {
 		return capnp.Struct{}, failed("AllocResults called twice")
 	}
-	// In a Return, so that nothing is copied where they go to a peer.
-	payload := must(must(newMessage().NewReturn()).NewResults())
-	res, err := capnp.NewStruct(payload.Segment(), sz)
-	if err == nil {
-		err = payload.SetContent(res.ToPtr())
+	if r.server {
+		r.inside.Store(false) // this is the method
 	}
+	res, err := r.newResults(sz)
 	if err != nil {
 		return capnp.Struct{}, err
 	}
-	r.msg.Store(payload.Message())
+	r.msg.Store(res.Message())
 	r.res = res
 	return res, nil
+}
+
+func (r *returner) newResults(sz capnp.ObjectSize) (capnp.Struct, error) {
+	if _, r.here = r.call.ret.(*promisedAnswer); r.here {
+		return capnp.NewRootStruct(newSegment(), sz)
+	}
+	// In a Return, so that nothing is copied where they go to a peer.
+	payload := must(must(newMessage().NewReturn()).NewResults())
+	res, err := capnp.NewStruct(payload.Segment(), sz)
+	if err != nil {
+		return res, err
+	}
+	return res, payload.SetContent(res.ToPtr())
 }
 
 // allocated says whether res are the results that r has allocated. A method may have the context of another one, that
@@ -304,7 +324,7 @@ func (r *returner) Return() {
 	if msg := r.msg.Load(); msg != nil {
 		if r.err == nil && !r.handedOver {
 			res = r.call.vat.newResult(r.res.ToPtr(), msg)
-			res.ready = true
+			res.ready = !r.here
 		} else {
 			recycle(msg)
 		}
@@ -312,9 +332,15 @@ func (r *returner) Return() {
 	if r.handedOver {
 		return
 	}
-	if to, ok := r.call.ret.(*answerRef); ok && r.server && !r.inside.Load() {
-		to.settleAndRun(res)
-		return
+	if r.server && !r.inside.Load() {
+		switch to := r.call.ret.(type) {
+		case *answerRef:
+			to.settleAndRun(res)
+			return
+		case *promisedAnswer:
+			to.settleHere(res)
+			return
+		}
 	}
 	r.call.ret.settle(res)
 }

@@ -180,6 +180,14 @@ func (s *session) buildCall(target wireTarget, c *call, asIs bool) (rpc.Message,
 	return m, call, err
 }
 
+// newArgsHere makes a place for the parameters of a call that goes to no peer.
+func (c *call) newArgsHere(size capnp.ObjectSize) (err error) {
+	seg := newSegment()
+	c.msg = seg.Message()
+	c.args, err = capnp.NewRootStruct(seg, size)
+	return err
+}
+
 // newArgs makes a Call around the parameters of a call that local code makes, so that they are not copied where it
 // goes to a peer.
 func (c *call) newArgs(size capnp.ObjectSize) error {
