@@ -202,10 +202,10 @@ func (s *session) answerSettled(m *settledAnswer) error {
 func (s *session) settleAnswer(id uint32, res result) {
 	res = s.resultRoom(id, res)
 	a := s.answers.get(id)
-	var p rpc.Payload
+	var r rpc.Return
 	returns := !a.returned && !a.finished && !a.yourself
 	if returns {
-		p, res = s.copyResult(res)
+		r, res = s.copyResult(res)
 	}
 	pins := res.pins(s.vat)
 	for i := range pins {
@@ -231,7 +231,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	case a.yourself:
 		s.returnElsewhere(id)
 	default:
-		s.sendReturn(id, p, res, pins)
+		s.sendReturn(id, r, res, pins)
 	}
 	if s.vat.breaks(hook.AnswerTurn) {
 		s.handOnLater(ds)
@@ -262,56 +262,58 @@ func (s *session) settleParts(a *answer, res result, pins []pin) {
 	}
 }
 
-// copyResult starts the Return of res: a payload with its content, and the result as it is there.
-func (s *session) copyResult(res result) (rpc.Payload, result) {
+// copyResult starts the Return of res, with its content, and is the result as it is there.
+func (s *session) copyResult(res result) (rpc.Return, result) {
 	if res.err != nil {
-		return rpc.Payload{}, res
+		return rpc.Return{}, res
 	}
 	if res.cap != nil {
 		if err := s.exportRoom(1); err != nil {
-			return rpc.Payload{}, result{err: err, release: res.free}
+			return rpc.Return{}, result{err: err, release: res.free}
 		}
-		return must(must(newMessage().NewReturn()).NewResults()), res
+		r := must(newMessage().NewReturn())
+		must(r.NewResults())
+		return r, res
 	}
-	p, err := res.payload()
+	r, err := res.inReturn()
 	if err == nil {
-		err = s.tooLarge(p.Message(), "results")
+		err = s.tooLarge(r.Message(), "results")
 	}
 	switch {
 	case err != nil:
 		if !res.ready {
-			s.vat.recycleLater(p.Message())
+			s.vat.recycleLater(r.Message())
 		}
-		return rpc.Payload{}, result{err: err, release: res.release, msg: res.msg}
+		return rpc.Return{}, result{err: err, release: res.release, msg: res.msg}
 	case !res.plain:
-		return p, result{content: must(p.Content()), release: res.release}
+		return r, result{content: must(must(r.Results()).Content()), release: res.release}
 	case !res.ready && res.msg != nil:
 		recycle(res.msg)
 	}
-	return p, result{plain: true, release: res.release}
+	return r, result{plain: true, release: res.release}
 }
 
-// payload is that of a Return with the content of r, which is copied unless it lies there already. Where it is
+// inReturn is a Return with the content of r, which is copied unless it lies there already. Where it is
 // not copied, the message of a plain result passes to who sends it.
-func (r result) payload() (rpc.Payload, error) {
+func (r result) inReturn() (rpc.Return, error) {
 	if r.ready {
-		m := must(rpc.ReadRootMessage(r.content.Message()))
-		return must(must(m.Return()).Results()), nil
+		return must(must(rpc.ReadRootMessage(r.content.Message())).Return()), nil
 	}
-	p := must(must(newMessage().NewReturn()).NewResults())
-	if err := p.SetContent(r.content); err != nil {
-		return p, failed("results cannot be copied: %v", err)
+	ret := must(newMessage().NewReturn())
+	if err := must(ret.NewResults()).SetContent(r.content); err != nil {
+		return ret, failed("results cannot be copied: %v", err)
 	}
-	return p, nil
+	return ret, nil
 }
 
-// sendReturn sends the one Return of an answer, with p and res as from copyResult.
-func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
+// sendReturn sends the one Return of an answer, with r and res as from copyResult.
+func (s *session) sendReturn(id uint32, r rpc.Return, res result, pins []pin) {
 	if res.err != nil {
 		m, r := msgException(id, res.err)
 		s.returnMessage(id, m, r)
 		return
 	}
+	p := must(r.Results())
 	if res.cap != nil {
 		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
 	}
@@ -321,15 +323,13 @@ func (s *session) sendReturn(id uint32, p rpc.Payload, res result, pins []pin) {
 	}
 	exports := s.writeCaps(p, mine)
 	s.answers.visit(id, func(a *answer) { a.results = exports })
-	m := must(rpc.ReadRootMessage(p.Message()))
-	r := must(m.Return())
 	r.SetAnswerId(id)
 	s.returning(id, r)
 	if res.plain {
 		s.finishPlain(id, r)
-		s.send(m)
+		s.emit((*sendFrame)(r.Message()))
 	} else {
-		s.emit((*sendShared)(m.Message()))
+		s.emit((*sendShared)(r.Message()))
 	}
 	s.flushBroken()
 }

@@ -29,6 +29,7 @@ type call struct {
 	// args are the parameters, and may be sent as it is.
 	msg      *capnp.Message
 	prepared bool
+	here     bool // it goes to an object actor, and so never onto a wire
 
 	// early is set where the caller was given promises for the results already (see earlyReturn).
 	early *earlyReturn

@@ -21,7 +21,7 @@ type sendFrame capnp.Message
 
 func (e *sendFrame) apply(s *session) {
 	msg := (*capnp.Message)(e)
-	if s.wire.send(must(rpc.ReadRootMessage(msg))) {
+	if s.wire.send(msg) {
 		s.vat.resetLater(msg)
 	} else {
 		s.vat.recycleLater(msg)
@@ -35,7 +35,7 @@ type sendShared capnp.Message
 
 func (e *sendShared) apply(s *session) {
 	msg := (*capnp.Message)(e)
-	s.wire.send(must(rpc.ReadRootMessage(msg)))
+	s.wire.send(msg)
 	s.vat.resetLater(msg)
 }
 

@@ -3,6 +3,7 @@ package vat
 import (
 	"fmt"
 
+	"capnproto.org/go/capnp/v3"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/actors"
@@ -74,7 +75,8 @@ func (p *fuzzPeer) abort(m rpc.Message) {}
 func (p *fuzzPeer) node() Node          { return Node{} }
 
 // send implements wire: what the vat says.
-func (p *fuzzPeer) send(m rpc.Message) (kept bool) {
+func (p *fuzzPeer) send(msg *capnp.Message) (kept bool) {
+	m := must(rpc.ReadRootMessage(msg))
 	p.note(m)
 	switch m.Which() {
 	case rpc.Message_Which_call:

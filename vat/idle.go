@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"capnproto.org/go/capnp/v3/exc"
-	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
+	"capnproto.org/go/capnp/v3"
 
 	"github.com/vatwork/vatwork/transport"
 )
@@ -110,7 +110,7 @@ func (a *sessionActor) dialAgain(after time.Duration) {
 // or at rest, to the next frame of the peer's.
 type unread struct {
 	complete bool
-	sent     []rpc.Message
+	sent     []*capnp.Message
 	bytes    int
 }
 
@@ -120,7 +120,7 @@ func (u *unread) begin() { *u = unread{complete: true} }
 func (u *unread) heard() { *u = unread{} }
 
 // add keeps a message of size bytes, if it is wanted. Beyond max nothing is kept, 0 for no limit.
-func (u *unread) add(m rpc.Message, size, max int) (kept bool) {
+func (u *unread) add(m *capnp.Message, size, max int) (kept bool) {
 	if !u.complete {
 		return false
 	}

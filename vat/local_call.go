@@ -54,7 +54,8 @@ func giveBack(ret capnp.Returner, res result) {
 // localCall is a call that is made here, and its answer. One to an object actor has no question.
 func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *promisedAnswer) {
 	var x *localCallMemory
-	if _, here := to.(*spawned); here {
+	_, here := to.(*spawned)
+	if here {
 		x = new(localCallMemory)
 	} else {
 		far := new(struct {
@@ -67,7 +68,7 @@ func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *p
 	c, a := &x.call, &x.answer
 	a.vat = v
 	a.ctx.Context, a.ctx.local = ctx, true
-	c.vat, c.method, c.ctx, c.ret = v, m, &a.ctx, a
+	c.vat, c.method, c.ctx, c.ret, c.here = v, m, &a.ctx, a, here
 	return c, a
 }
 
@@ -97,7 +98,7 @@ func (c *call) place(s capnp.Send) error {
 		return nil
 	}
 	newArgs := c.newArgs
-	if c.question == nil {
+	if c.here {
 		newArgs = c.newArgsHere
 	}
 	err := newArgs(s.ArgsSize)

@@ -36,9 +36,12 @@ func (byHand) Throughput() int { return 1 }
 
 type listWire struct{ sent []string }
 
-func (w *listWire) send(m rpc.Message) bool { w.sent = append(w.sent, show(m)); return false }
-func (w *listWire) abort(m rpc.Message)     { w.send(m) }
-func (w *listWire) node() Node              { return Node{} }
+func (w *listWire) send(m *capnp.Message) bool {
+	w.sent = append(w.sent, show(must(rpc.ReadRootMessage(m))))
+	return false
+}
+func (w *listWire) abort(m rpc.Message) { w.send(m.Message()) }
+func (w *listWire) node() Node          { return Node{} }
 
 // show is what of a message matters to the tables below.
 func show(m rpc.Message) string {

@@ -72,7 +72,7 @@ type session struct {
 // wire is what the protocol needs of the transport.
 type wire interface {
 	// send sends m, and says whether it keeps it.
-	send(m rpc.Message) (kept bool)
+	send(m *capnp.Message) (kept bool)
 	abort(m rpc.Message)
 	node() Node
 }

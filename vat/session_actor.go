@@ -376,10 +376,10 @@ func (l *link) Frame(msg *capnp.Message) {
 // Closed implements transport.Upcall.
 func (l *link) Closed(err error) { l.a.s.tell(&linkClosed{l, err}) }
 
-func (l *link) send(m rpc.Message) (kept bool) {
-	size := must(m.Message().TotalSize())
-	l.next.Frame = appendFrame(l.actor.Buffer(int(size)), m.Message())
-	l.a.tap(true, m.Message())
+func (l *link) send(m *capnp.Message) (kept bool) {
+	size := must(m.TotalSize())
+	l.next.Frame = appendFrame(l.actor.Buffer(int(size)), m)
+	l.a.tap(true, m)
 	l.a.s.vat.system.Root.Send(l.pid, &l.next)
 	max := l.a.s.vat.limits.QueueBytes
 	if l.a.s.dialed && !l.a.s.confirmed.Load() {

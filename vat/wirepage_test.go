@@ -23,11 +23,11 @@ var updatePage = flag.Bool("update", false, "rewrite the examples of transport/W
 // byteWire notes frames as they go out.
 type byteWire struct{ sent [][]byte }
 
-func (w *byteWire) send(m rpc.Message) bool {
-	w.sent = append(w.sent, appendFrame(nil, m.Message()))
+func (w *byteWire) send(m *capnp.Message) bool {
+	w.sent = append(w.sent, appendFrame(nil, m))
 	return false
 }
-func (w *byteWire) abort(m rpc.Message) { w.send(m) }
+func (w *byteWire) abort(m rpc.Message) { w.send(m.Message()) }
 func (w *byteWire) node() Node          { return Node{} }
 
 // pageIdentity is that of a vat of the page: its private key is 32 times the same byte.
