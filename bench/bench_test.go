@@ -50,7 +50,7 @@ func TestWorkloads(t *testing.T) {
 
 // TestCallAllocations holds what a call allocates at both ends: 18 are go-capnp's, 1 is the service's.
 func TestCallAllocations(t *testing.T) {
-	const most = 32
+	const most = 26
 	c := vatworkGreeter(t)
 	call := func() {
 		if err := greet(context.Background(), c); err != nil {

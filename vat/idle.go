@@ -3,8 +3,8 @@ package vat
 import (
 	"time"
 
-	"capnproto.org/go/capnp/v3/exc"
 	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/exc"
 
 	"github.com/vatwork/vatwork/transport"
 )

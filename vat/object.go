@@ -234,11 +234,13 @@ func newReturner(c *call) *returner {
 // recv is the call as go-capnp wants it delivered.
 func (r *returner) recv() capnp.Recv {
 	c := r.call
-	release := c.releaseArgs
+	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r}
 	if r.server {
-		release = r.argsOver
+		recv.ReleaseArgs = r.argsOver // each of these is allocated
+	} else {
+		recv.ReleaseArgs = c.releaseArgs
 	}
-	return capnp.Recv{Method: c.method, Args: c.args, ReleaseArgs: release, Returner: r}
+	return recv
 }
 
 // argsOver is how a server lets go of the arguments: before PrepareReturn, but after it where the call was given up. It
