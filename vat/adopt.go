@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/server"
 )
 
 // pinPart is a pin on what can be named of a part of the results of a local call: the capability, if it is here,
@@ -78,6 +79,37 @@ func (v *Vat) adopt(s capnp.ClientSnapshot) pin {
 		s.Release()
 	}(s.AddRef())
 	return newPin(c.Snapshot(), callersOf{p})
+}
+
+// resolveForeign waits until c is no promise of go-capnp's own. Whoever follows c for each call has to: what waits on the
+// promise that stands for that one could be overtaken by what is called when it has resolved.
+func resolveForeign(ctx context.Context, c capnp.Client) error {
+	s := c.Snapshot()
+	defer s.Release()
+	for isForeign(s) {
+		if err := s.Resolve1(ctx); err != nil {
+			return callerError(ctx)
+		}
+	}
+	return nil
+}
+
+// isForeign says whether s is a promise of go-capnp's own.
+func isForeign(s capnp.ClientSnapshot) bool {
+	if !s.IsValid() || !s.IsPromise() {
+		return false
+	}
+	brand := s.Brand()
+	switch b := brand.Value.(type) {
+	case *reference, *promise, *spawned, error:
+		return false
+	case capnp.PipelineClient:
+		if _, ours := answerOf(b); ours {
+			return false
+		}
+	}
+	_, isServer := server.IsServer(brand)
+	return !isServer
 }
 
 // An adoption keeps the one client of a promise that stands for one of go-capnp's, as long as anything is pinned

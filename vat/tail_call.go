@@ -21,6 +21,9 @@ import (
 // Where the call goes to another vat its results do not come by here, if both that vat and the caller's can do
 // without: they go straight to the caller. Until they are here the caller pipelines on them as on any others.
 //
+// Where the capability is a promise of go-capnp's own, such as the pipelined result of a call that no vat had a part in,
+// TailCall waits until it has resolved.
+//
 // In a method that was not called by way of a vat, but by go-capnp alone, TailCall waits for the results and copies them.
 func TailCall[C ~capnp.ClientKind, P any, R ~capnp.StructKind, F interface{ Struct() (R, error) }](
 	ctx context.Context,
@@ -91,6 +94,10 @@ func (t *tailCall) String() string { return "vatwork.tailCall" }
 // handOver puts c, which has the sink of r's call, on its way to the target. r returns nothing any more.
 func (r *returner) handOver(c *call, to capnp.Client) error {
 	v := r.call.vat
+	if err := resolveForeign(c.ctx, to); err != nil {
+		v.later(c.releaseArgs)
+		return err
+	}
 	p := v.follow(to)
 	defer v.freeLater(&p)
 	if s := sessionOf(p.road); s != nil {

@@ -3,7 +3,9 @@ package vat
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
+	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/exc"
 	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
@@ -34,6 +36,10 @@ func (t tailor) Echo(ctx context.Context, c testapi.Probe_echo) error {
 		}
 		return p.SetData(data)
 	})
+}
+
+func (t tailor) Note(ctx context.Context, c testapi.Probe_note) error {
+	return TailCall(ctx, c, t.to, testapi.Probe.Note, noting(c.Args().From(), c.Args().N()))
 }
 
 func (t tailor) Wait(ctx context.Context, c testapi.Probe_wait) error {
@@ -138,6 +144,27 @@ func TestTailCallWithKeptResults(t *testing.T) {
 	releaseTails()
 	releaseWait()
 	releaseKept()
+}
+
+// The target is a promise of go-capnp's own, that resolves between two calls.
+func TestTailCallsOnForeignPromise(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		v := newCluster(t, "solo").byName["solo"]
+		end, client := newProbe("end")
+		to, resolver := capnp.NewLocalPromise[testapi.Probe]()
+		first, err := Spawn[testapi.Probe](v, testapi.Probe_Methods, func() testapi.Probe_Server { return tailor{nil, to} })
+		check(err)
+		one, release := first.Note(context.Background(), noting(1, 1))
+		synctest.Wait()
+		resolver.Fulfill(client)
+		check(noteOn(context.Background(), first, 1, 2))
+		_, err = one.Struct()
+		check(err)
+		end.wantOrder(t, 1, 2)
+		release()
+		first.Release()
+		arrives(t, "the end of the object", end.down)
+	})
 }
 
 // A method that was called by go-capnp alone, with the context of a method that a vat has called, does not take that
