@@ -11,6 +11,21 @@ import (
 	"github.com/vatwork/vatwork/vat/internal/testapi"
 )
 
+// Messages of all sizes come through whole, one after the other in memory that is used again: small, from the spares of
+// the transport, and too large for the pools of go-capnp's or ours.
+func TestSizes(t *testing.T) {
+	c := newCluster(t, "alice", "bob")
+	bob := c.ready("alice", "bob")
+	for round := range 3 {
+		for _, size := range []int{16, 3000, 1 << 16, pooledArena + 1<<10, 5 << 20, 100, 1 << 17} {
+			data := bytes.Repeat([]byte{byte(size), byte(size >> 8), byte(size >> 16), byte(round)}, size/4)
+			if got, err := echoOn(t.Context(), bob, data); err != nil || !bytes.Equal(got, data) {
+				t.Errorf("%d bytes were sent, %d came back changed: %v", len(data), len(got), err)
+			}
+		}
+	}
+}
+
 // What is too large for one message fails by itself: the session, and what else runs on it, go on. Its
 // capabilities are released.
 func TestTooLarge(t *testing.T) {
