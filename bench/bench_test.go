@@ -65,6 +65,23 @@ func TestCallAllocations(t *testing.T) {
 	}
 }
 
+// TestHandoffAllocations holds what a handoff allocates in all three vats, with its first call.
+func TestHandoffAllocations(t *testing.T) {
+	const most = 340
+	tr := newTrio(t)
+	handoff := func() {
+		if err := tr.fresh(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	handoff() // the sessions are there
+	if n := testing.AllocsPerRun(500, handoff); n > most && !racing {
+		t.Errorf("%v allocations, want %v at most", n, most)
+	} else {
+		t.Logf("%v allocations", n)
+	}
+}
+
 func BenchmarkEcho(b *testing.B) {
 	near, far := tcpPair(b)
 	done := make(chan struct{})

@@ -1,0 +1,55 @@
+package vat
+
+import (
+	"testing"
+
+	"capnproto.org/go/capnp/v3"
+	"capnproto.org/go/capnp/v3/server"
+)
+
+// toldOfShutdown is what a server of go-capnp's, on a goroutine of its own, lets go of.
+type toldOfShutdown chan struct{}
+
+func (c toldOfShutdown) Shutdown() { close(c) }
+
+// Of pins of one capability the last lets go of it, and alone needs the worker: for there is a Shutdown of the user's.
+func TestTheLastPinIsLeftToTheWorker(t *testing.T) {
+	c := newCluster(t, "alice")
+	v := c.byName["alice"]
+	ended := make(toldOfShutdown)
+	client := capnp.NewClient(server.New(nil, nil, ended))
+	first := v.pinClient(client)
+	client.Release()
+	second := first.again()
+	if left, more := first.freeHere(); more {
+		t.Errorf("of a pin that is not the last there is left: %+v", left)
+	}
+	left, more := second.freeHere()
+	if !more {
+		t.Fatal("the last was let go of within a turn")
+	}
+	left.free()
+	<-ended
+}
+
+// A vine has no client until it is to be named: then it has one, and is held by that too.
+func TestVineIsNamedLate(t *testing.T) {
+	s, _ := plainSession(t, true)
+	vine, err := s.importPin(7)
+	if err != nil || vine.snap.IsValid() {
+		t.Fatalf("a client for a vine that nobody uses, or: %v", err)
+	}
+	named := vine.again().named(s.vat)
+	if to, ok := named.road.(*importRef); !ok || to != vine.road || !named.snap.IsValid() {
+		t.Errorf("named, the vine is %+v", named)
+	}
+	named.free()
+	vine.free()
+	if n := vine.road.(*importRef).holds.Load(); n != 0 {
+		t.Errorf("%d hold a vine that everybody has let go of", n)
+	}
+	settleAll(t, s)
+	if n := s.imports.len(); n != 0 {
+		t.Errorf("%d imports are left", n)
+	}
+}
