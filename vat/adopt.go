@@ -104,7 +104,8 @@ func isForeign(s capnp.ClientSnapshot) bool {
 	case *reference, *promise, *spawned, error:
 		return false
 	case capnp.PipelineClient:
-		if _, ours := answerOf(b); ours {
+		if a, ours := answerOf(b); ours {
+			answerRoad{a: a}.drop()
 			return false
 		}
 	}
