@@ -39,7 +39,13 @@ func (s *session) answerPin(id uint32, path []capnp.PipelineOp) (to pin, _ error
 		s.feeds++
 		c, p := s.vat.newPromise()
 		to = s.vat.pinClient(c)
-		a.feeds = append(a.feeds, feed{path, p, c})
+		part := feed{path, p, c}
+		if on := a.pipe.on; on != nil && (a.away != nil || a.ref.aside) {
+			on.hold()
+			s.leadAway([]feed{part}, on) // the results will not come here
+			return
+		}
+		a.feeds = append(a.feeds, part)
 	}) {
 		if err := s.noAnswer("reference to answer", id); err != nil {
 			return to, err

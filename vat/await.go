@@ -91,7 +91,8 @@ type mover interface {
 }
 
 // adopted: the third party's answer is here, if not its results. Where q is an answer of that kind itself, and its Return
-// has come before the news that it was awaited, what is to be done waits for that.
+// has come before the news that it was awaited, what is to be done waits for that, and no longer than the answer itself
+// may: two of them may await each other.
 func (s *session) adopted(m *adopted) {
 	var x question
 	open := m.q.gone == nil && s.questions.visit(m.q.id, func(e *question) { x = *e }) &&
@@ -100,7 +101,6 @@ func (s *session) adopted(m *adopted) {
 		s.emit(letGo(m.by.drop))
 		return
 	}
-	x.awaits.unexpire()
 	x.awaits.by = m.by
 	if !x.unclaimed {
 		s.takeOver(&x)
@@ -111,6 +111,7 @@ func (s *session) adopted(m *adopted) {
 // It reports which.
 func (s *session) takeOver(x *question) (inPlace bool) {
 	q, by, to := x.ref, x.awaits.by, x.to
+	x.awaits.unexpire()
 	if m, ok := to.(mover); !ok || len(x.pipelined) > 0 || !m.moved(q, by) {
 		s.emit(do(func() { by.claim(adoptedSink{q}, nil) }))
 		return false
@@ -217,7 +218,7 @@ func (s *session) letGoOfAwaited(w *awaited) {
 func (s *session) cancelAwait(m *cancelAwait) {
 	late := false
 	if m.q.gone == nil {
-		s.questions.visit(m.q.id, func(x *question) { late = x.awaits != nil && x.awaits.by == nil })
+		s.questions.visit(m.q.id, func(x *question) { late = x.awaits != nil && (x.awaits.by == nil || x.unclaimed) })
 	}
 	if late {
 		s.vat.exceeded("Awaited")

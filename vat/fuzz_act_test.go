@@ -11,6 +11,10 @@ import (
 // What the peers of a fuzz test do, each thing by the rules, unless the world is lawless: ids are wrong then now and then.
 
 func (w *fuzzWorld) act(p *fuzzPeer) {
+	if w.forwards && w.next(6) == 0 {
+		w.announce(p)
+		return
+	}
 	switch w.next(16) {
 	case 0:
 		id := w.newQuestion(p, &fuzzAsked{whole: true})
@@ -108,6 +112,9 @@ func (w *fuzzWorld) call(p *fuzzPeer) {
 		c.SetInterfaceId(testapi.Probe_TypeID)
 		c.SetMethodId(fuzzMethods[w.next(len(fuzzMethods))])
 		w.payload(p, must(c.NewParams()), false)
+		if w.forwards && w.forward(p, c) {
+			return
+		}
 		switch w.next(8) {
 		case 0:
 			c.SendResultsTo().SetYourself()
@@ -203,6 +210,10 @@ func (w *fuzzWorld) returns(p *fuzzPeer, id uint32, q *fuzzOurs, how int) {
 	}
 	m, r := msgReturn(w.bent(id))
 	r.SetReleaseParamCaps(false)
+	if w.forwards && w.elsewhere(p, q, r) {
+		w.says(p, m)
+		return
+	}
 	mine, hers, take := uint32(0), (*fuzzAsked)(nil), false
 	if how == 1 && q.kind == rpc.Message_Which_call {
 		mine, hers, take = pick(w, p.asked, func(a *fuzzAsked) bool { return a.yourself && !a.finished })

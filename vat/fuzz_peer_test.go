@@ -39,6 +39,7 @@ type (
 	fuzzOurs struct {
 		kind               rpc.Message_Which
 		returned, finished bool
+		elsewhere          bool // its results are to go to the other peer, or to stay
 	}
 	fuzzHeld struct {
 		refs                           uint32
@@ -82,6 +83,7 @@ func (p *fuzzPeer) send(msg *capnp.Message) (kept bool) {
 	case rpc.Message_Which_call:
 		c := must(m.Call())
 		p.ask(m, c.QuestionId())
+		p.ours[c.QuestionId()].elsewhere = c.SendResultsTo().Which() != rpc.Call_sendResultsTo_Which_caller
 		p.target(must(c.Target()))
 		p.caps(must(c.Params()))
 	case rpc.Message_Which_provide:
@@ -114,6 +116,12 @@ func (p *fuzzPeer) send(msg *capnp.Message) (kept bool) {
 		}
 	case rpc.Message_Which_disembargo:
 		p.disembargoed(must(m.Disembargo()))
+	case rpc.Message_Which_thirdPartyAnswer:
+		id := must(m.ThirdPartyAnswer()).AnswerId()
+		if !isAnnounced(id) || p.asked[id] != nil {
+			p.object("ThirdPartyAnswer %d", id)
+		}
+		p.asked[id] = &fuzzAsked{}
 	case rpc.Message_Which_unimplemented:
 	default:
 		p.object("%v", m.Which())

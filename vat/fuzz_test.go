@@ -34,7 +34,10 @@ type fuzzWorld struct {
 	peers  [2]*fuzzPeer
 	lawful bool
 	clumsy bool
-	log    strings.Builder
+
+	forwards bool           // calls are forwarded, too
+	awaited  []*fuzzForward // those of which a peer has told, or the other one answers
+	log      strings.Builder
 }
 
 const (
@@ -44,13 +47,15 @@ const (
 
 // FuzzSession lets two peers say what the input has them say.
 func FuzzSession(f *testing.F) {
-	for seed := range byte(24) {
+	for seed := range byte(48) {
 		b := make([]byte, 240)
 		for i, x := 0, uint32(seed)*2654435761+1; i < len(b); i++ {
 			x = x*1664525 + 1013904223
 			b[i] = byte(x >> 24)
 		}
-		b[0] = seed
+		if b[0] = seed; seed >= 24 {
+			b[0] += fuzzForwards
+		}
 		f.Add(b)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -76,11 +81,12 @@ func (w *fuzzWorld) note(from, to string, m rpc.Message) {
 }
 
 func newFuzzWorld(t *testing.T, b []byte) *fuzzWorld {
-	w := &fuzzWorld{t: t, b: b}
+	w := &fuzzWorld{t: t, b: b, forwards: len(b) > 0 && b[0] >= fuzzForwards}
 	var client testapi.Probe
 	w.object, client = newProbe("us")
 	w.local = client.AddRef()
-	w.v = must(New(Config{Network: must(transport.NewMemory().Vat("us", transport.Config{})), Bootstrap: capnp.Client(client)}))
+	w.v = must(New(Config{Network: must(transport.NewMemory().Vat("us", transport.Config{})), Bootstrap: capnp.Client(client),
+		ForwardCalls: w.forwards}))
 	for i, name := range []string{"ann", "ben"} {
 		w.peers[i] = newFuzzPeer(w.v, name)
 		w.peers[i].note = func(m rpc.Message) { w.note("us", name, m) }
@@ -125,7 +131,7 @@ func (w *fuzzWorld) run() {
 			w.settle()
 		}
 	}
-	if w.lawful && !w.clumsy {
+	if w.lawful && !w.clumsy && !w.forwards { // whose peers may have calls wait for each other, up to the end
 		w.windUp()
 	}
 	for _, p := range w.peers {
