@@ -28,7 +28,8 @@
 // an address from its [Directory], or one that came with the handoff:
 //
 //   - at the resolution of a promise, at once, with an embargo that keeps the order of calls;
-//   - for a capability that arrives in parameters or results, with the first call on it.
+//   - for a capability that arrives in parameters or results, with the first call on it: until then
+//     its Resolve waits, for nobody has asked the host.
 //
 // Only the vat that the introducer named can pick a capability up, over a session that is authenticated as that
 // vat's; knowing the nonce is not enough.
