@@ -22,5 +22,5 @@
 //	go test ./vat/sim -sim.seed 17 -v                one of them, again; -sim.trace prints its messages
 //	go test ./vat/sim -run Teeth -sim.teeth 300 -v   breaks each rule of order on purpose, and counts seeds until seen
 //
-// FINDINGS.md tells what it has found.
+// FINDINGS.md tells what it has found, and how much was run.
 package sim
