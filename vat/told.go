@@ -100,8 +100,9 @@ type heldParcel struct {
 // ok says whether that is still so.
 //
 // Up to here all goes the same way. If the reference there moves on in the middle, so does some of what was held, and
-// no import can be told of any more. By the vine of a contact go pins alone: where callers accept it, that is
-// behind an embargo.
+// no import can be told of any more. By the vine of a contact go pins alone, and ahead of all callers: these accept it,
+// which is behind an embargo if something went by the vine, and the Disembargo for that has to be behind all of it.
+// Nobody notices: whose calls have come by a pin may go on as a caller, but not the other way round.
 func (v *Vat) handOn(p pin, held []heldParcel, callers road, ws []*watcher, introduce func(told pin)) (told pin, ok bool) {
 	told = p.again().toldTo(v, ws)
 	if introduce != nil {
@@ -109,13 +110,16 @@ func (v *Vat) handOn(p pin, held []heldParcel, callers road, ws []*watcher, intr
 	}
 	atVine := told.endsAtVine()
 	for _, x := range held {
-		switch {
-		case x.fixed && atVine:
+		if x.fixed && atVine {
 			told.road.put(x.parcel)
-		case x.fixed:
-			p.road.put(x.parcel)
-		default:
+		}
+	}
+	for _, x := range held {
+		switch {
+		case !x.fixed:
 			callers.put(x.parcel)
+		case !atVine:
+			p.road.put(x.parcel)
 		}
 	}
 	if atVine || p.leadsNowTo(told.road) {

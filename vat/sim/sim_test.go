@@ -25,7 +25,7 @@ var (
 )
 
 // regressions are seeds that have failed: see FINDINGS.md.
-var regressions = []uint64{527}
+var regressions = []uint64{527, 30784}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
