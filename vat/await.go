@@ -18,7 +18,8 @@ import (
 //   - Where nothing was pipelined on the call yet, the new question takes the place of the old one, which is
 //     finished: what is pipelined from now on takes the new road, and the forwarder is out of it.
 //   - Otherwise what is pipelined stays on the old road until the results come, by the new one. A capability in them on
-//     which calls were pipelined is kept back until these were all answered, or a no-op that was sent behind them is.
+//     which calls were pipelined is kept back until these were all answered, or a no-op that was sent behind them is. Of one
+//     that was given up, or whose answer another vat has announced, it is not known whether it has been delivered.
 //
 // The old question lasts until then: its Return has come, but its result has not (question.awaits).
 
@@ -120,7 +121,7 @@ func (s *session) takeOver(x *question) (inPlace bool) {
 	s.send(msgFinish(q.id))
 	s.emit(letGo(func() { by.claim(to, q.ctx) }))
 	if x.on != nil {
-		s.pipelinedReturned(x.on)
+		s.pipelinedLeft(x.on)
 	}
 	check(s.returned(q.id, result{}, false))
 	return true
@@ -194,7 +195,7 @@ func (s *session) adoptedResult(m *adoptedResult) error {
 		return nil
 	}
 	s.emit(letGo(x.awaits.by.drop))
-	if m.res.err == nil && x.inFlight > 0 && !m.res.plain && m.res.content.Message() != nil && !s.vat.breaks(hook.NewRoad) {
+	if m.res.err == nil && (x.inFlight > 0 || x.astray) && !m.res.plain && m.res.content.Message() != nil && !s.vat.breaks(hook.NewRoad) {
 		table := m.res.content.Message().CapTable()
 		for i, path := range pathsTo(m.res.content, x.pipelined) {
 			if i < table.Len() {
@@ -250,6 +251,7 @@ type noOp struct {
 	ref    *reference   // keeps the calls back
 	c      capnp.Client // where they go then; owned
 	q      *questionRef
+	over   error // there was no room for it
 }
 
 var _ sink = (*noOp)(nil)
@@ -271,6 +273,7 @@ func (n *noOp) settle(r result) {
 	case exc.Disconnected:
 		n.fail(r.err)
 	case exc.Overloaded:
+		n.over = r.err
 		n.s.tellOr(&whenAnswered{n}, func() { n.fail(n.s.why()) })
 	default:
 		n.pass()
@@ -289,17 +292,27 @@ func (n *noOp) fail(why error) {
 	n.s.vat.later(n.c.Release)
 }
 
+// without lets the calls go where all that was pipelined has been answered. Where some of it went astray that says nothing.
+func (n *noOp) without(astray bool) {
+	if astray {
+		n.fail(n.over)
+	} else {
+		n.pass()
+	}
+}
+
 // whenAnswered waits for what is pipelined on a question.
 func (s *session) whenAnswered(m *whenAnswered) {
-	wait := false
+	wait, astray := false, false
 	if q := m.n.behind; q.gone == nil {
 		s.questions.visit(q.id, func(x *question) {
+			astray = x.astray
 			if wait = x.inFlight > 0; wait {
 				x.answered = append(x.answered, m.n)
 			}
 		})
 	}
 	if !wait {
-		s.emit(letGo(m.n.pass))
+		s.emit(letGo(func() { m.n.without(astray) }))
 	}
 }

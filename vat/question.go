@@ -38,6 +38,7 @@ type question struct {
 	unclaimed bool    // of a ThirdPartyAnswer: nobody is known yet who waits for it
 	answered  []*noOp // whose calls go when inFlight is zero
 	inFlight  int     // pipelined on it, and not returned
+	astray    bool    // one that was pipelined on it is over here, and may be on the way still
 	on        *questionRef
 	params    []uint32 // exports that went out in its parameters
 	pipelined [][]capnp.PipelineOp
@@ -301,7 +302,7 @@ func (s *session) givenUp(x question, err error) {
 		s.emit(settleCall{x.to, result{err: err}})
 	}
 	if x.on != nil {
-		s.pipelinedReturned(x.on)
+		s.pipelinedLeft(x.on)
 	}
 	if x.awaits != nil { // its Return has come
 		s.letGoOfAwaited(x.awaits)

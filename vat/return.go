@@ -74,7 +74,11 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 	if x.unsure != nil {
 		s.sure(*x)
 	}
-	if x.on != nil {
+	switch {
+	case x.on == nil:
+	case elsewhere:
+		s.pipelinedLeft(x.on)
+	default:
 		s.pipelinedReturned(x.on)
 	}
 	if x.finished {
@@ -141,16 +145,25 @@ func (s *session) settleReference(ref *questionRef, at *reference, res result, p
 	}})
 }
 
+// pipelinedLeft is pipelinedReturned for one that was given up, or is answered elsewhere: it may not have been delivered.
+func (s *session) pipelinedLeft(q *questionRef) {
+	if q.gone == nil {
+		s.questions.visit(q.id, func(x *question) { x.astray = true })
+	}
+	s.pipelinedReturned(q)
+}
+
 // pipelinedReturned notes that one that was pipelined on q is over.
 func (s *session) pipelinedReturned(q *questionRef) {
 	var answered []*noOp
+	astray := false
 	if q.gone == nil && s.questions.visit(q.id, func(x *question) {
 		if x.inFlight--; x.inFlight == 0 {
-			answered, x.answered = x.answered, nil
+			answered, x.answered, astray = x.answered, nil, x.astray
 		}
 	}) {
 		for _, n := range answered {
-			s.emit(letGo(n.pass))
+			s.emit(letGo(func() { n.without(astray) }))
 		}
 		s.maybeFinish(q.id)
 	}
