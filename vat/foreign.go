@@ -12,7 +12,8 @@ import (
 // none in go-capnp either, and their calls have the queue of an object. What is left for the worker ends soon.
 
 // aside runs f, which may block, on a goroutine of its own. Nobody waits for it, Close neither: it is the user's, as
-// the methods of objects are.
+// the methods of objects are. Nothing bounds them but that: there are as many as hooks and Returners of the user's
+// own that block.
 func (v *Vat) aside(f func()) {
 	if d := v.hooks.Dispatcher; d != nil {
 		d.Schedule(f)

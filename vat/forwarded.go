@@ -218,8 +218,8 @@ func (s *session) introductionOf(p pin) *introduction {
 	return in
 }
 
-// acceptHere picks up for ref, whose gate the caller holds, what we host ourselves: the contact has come back. Until the provision is there, and the
-// embargo is lifted, ref holds what is called.
+// acceptHere picks up for ref, whose gate the caller holds, what we host ourselves: the contact has come back. Until the
+// provision is there, and the embargo is lifted, ref holds what is called.
 func (c *contact) acceptHere(ref *reference, embargo []byte) {
 	v := c.vat
 	here := &acceptedHere{ref: ref, vine: c.vine.again()}
