@@ -6,10 +6,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"os/exec"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -138,4 +140,28 @@ func TestSummed(t *testing.T) {
 	if fmt.Sprint(r) != fmt.Sprint(want) {
 		t.Errorf("%+v\nwant\n%+v", r, want)
 	}
+}
+
+// What a subject leaves behind is over before the next one is measured.
+func TestSubjectRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		left := 5
+		var u Usage
+		s := subject{callers: 1, op: func(context.Context) error { return nil }, usage: func() (Usage, error) {
+			if left > 0 {
+				left--
+				u.Mallocs += restAllocs
+			}
+			u.Mallocs += 10
+			return u, nil
+		}}
+		start := time.Now()
+		if err := s.rest(t.Context()); err != nil || left > 0 || time.Since(start) > 10*restTime {
+			t.Errorf("rested for %v (%v) with %d things left to do", time.Since(start), err, left)
+		}
+		left = math.MaxInt
+		if err := s.rest(t.Context()); err != nil || time.Since(start) < maxRest {
+			t.Errorf("rested for %v (%v) with always more to do", time.Since(start), err)
+		}
+	})
 }
