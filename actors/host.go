@@ -21,7 +21,8 @@ type Admission struct {
 	Bytes uint64 // of parameters; 0 means 64 MiB
 }
 
-// idleServer is how long a go-capnp server, with its goroutine, outlives the last call on an object.
+// idleServer is how long a go-capnp server, with its goroutine, outlives the last call on an object, at least: at most
+// twice as long. So no call has to look at the clock.
 const idleServer = time.Second
 
 // HostConfig is what a Host is made of.
@@ -87,8 +88,7 @@ type Host struct {
 // An idlingServer is a go-capnp server that ends when nothing has used it for a while.
 type idlingServer struct {
 	*server.Server
-	used     time.Time
-	received *waiting // the call that is being handed in
+	used bool // since retire looked last
 }
 
 // An instance is what the producer made, with the calls that run on it.
@@ -173,16 +173,20 @@ func (h *Host) install() {
 
 // Recv takes one call. It does not block and runs nothing of the user's. A call that cannot be accepted is
 // rejected before Recv returns. One that waits is given up, and answered so, when ctx ends; it keeps its place until
-// its turn comes.
-func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
+// its turn comes. m is memory for the call that nothing else has used, or nil: then the host makes it.
+func (h *Host) Recv(ctx context.Context, r capnp.Recv, m *Waiting) {
 	size := argsSize(r.Args)
 	if err := h.admit(size); err != nil {
 		r.Reject(err)
 		return
 	}
-	w := &waiting{Returner: r.Returner, h: h, size: size}
+	if m == nil {
+		m = new(Waiting)
+	}
+	w := &m.call
+	w.Context, w.Returner, w.h, w.method, w.size = ctx, r.Returner, h, r.Method, size
 	if h.calls.Load() > 1 { // one that is alone is run at once
-		w.watch(ctx)
+		w.watch()
 	}
 	r.Returner = w
 	h.mu.Lock()
@@ -192,9 +196,7 @@ func (h *Host) Recv(ctx context.Context, r capnp.Recv) {
 		r.Reject(err)
 		return
 	}
-	srv := h.server()
-	h.srv.received = w
-	srv.Recv(ctx, r) // which asks for the method: see wrap
+	h.server().Recv(w, r)
 	h.mu.Unlock()
 }
 
@@ -235,10 +237,10 @@ func (h *Host) endIfOver(last bool) {
 func (h *Host) server() *server.Server {
 	if h.srv == nil {
 		h.srv = &idlingServer{Server: server.New(nil, h, nil)}
-		h.srv.HandleUnknownMethod = h.wrap
+		h.srv.HandleUnknownMethod = anyMethod
 		time.AfterFunc(idleServer, h.retire)
 	}
-	h.srv.used = time.Now()
+	h.srv.used = true
 	return h.srv.Server
 }
 
@@ -249,8 +251,9 @@ func (h *Host) retire() {
 	if h.srv == nil {
 		return
 	}
-	if rest := idleServer - time.Since(h.srv.used); rest > 0 || h.calls.Load() > 0 {
-		time.AfterFunc(max(rest, idleServer/10), h.retire)
+	if h.srv.used || h.calls.Load() > 0 {
+		h.srv.used = false
+		time.AfterFunc(idleServer, h.retire)
 		return
 	}
 	h.srv.Shutdown()

@@ -12,17 +12,16 @@ import (
 	"capnproto.org/go/capnp/v3/server"
 )
 
-// wrap is what the server is given for each call, as Recv hands that in with h.mu held.
-func (h *Host) wrap(m capnp.Method) *server.Method {
-	w := h.srv.received
-	h.srv.received = nil
-	return &server.Method{Method: m, Impl: func(ctx context.Context, c *server.Call) error {
-		if !w.begin() {
-			return ctx.Err() // to nobody
-		}
-		return h.run(ctx, m, c)
-	}}
-}
+// anyMethod is what the server of every host has for every call: which one it is, the context tells.
+func anyMethod(capnp.Method) *server.Method { return &waitedFor }
+
+var waitedFor = server.Method{Impl: func(ctx context.Context, c *server.Call) error {
+	w := ctx.(*waiting)
+	if !w.begin() {
+		return ctx.Err() // to nobody
+	}
+	return w.h.run(w.Context, w.method, c)
+}}
 
 // run runs one call on the instance of the moment, once there is one.
 func (h *Host) run(ctx context.Context, m capnp.Method, c *server.Call) error {

@@ -168,7 +168,7 @@ func (h *hosted) callWith(ctx context.Context, method uint16, bytes int) <-chan 
 		Args:        args,
 		ReleaseArgs: func() { released <- struct{}{} },
 		Returner:    r,
-	})
+	}, nil)
 	h.t.Cleanup(func() {
 		if n := len(released); n != 1 {
 			h.t.Errorf("the arguments of method %d were released %d times", method, n)

@@ -9,15 +9,21 @@ import (
 	"capnproto.org/go/capnp/v3/exc"
 )
 
+// Waiting is the memory of a call that a [Host] has: for who has an object at hand already, since it would be one more.
+type Waiting struct{ call waiting }
+
 // waiting is the Returner of a call that a host has accepted: it gives back the call's place, and lets the caller
 // give up a call that has not begun. A server of go-capnp answers in turn, so that without it such a caller
-// would be held up by a method that never returns.
+// would be held up by a method that never returns. It is the context of the call as well, by which it comes through the
+// server; methods get the caller's.
 //
 // States: waits; begun (the server answers); given up (it has been answered, and what the server says of it in its
 // turn goes to nobody). Exactly one of begin and giveUp takes it out of waits.
 type waiting struct {
+	context.Context // the caller's
 	capnp.Returner
 	h       *Host
+	method  capnp.Method
 	size    int64
 	unwatch func() bool // nil where the call does not wait
 	state   atomic.Int32
@@ -29,8 +35,9 @@ const (
 	givenUp
 )
 
-// watch has the call given up when ctx ends.
-func (w *waiting) watch(ctx context.Context) {
+// watch has the call given up when its context ends.
+func (w *waiting) watch() {
+	ctx := w.Context
 	giveUp := func() { w.giveUp(context.Cause(ctx)) }
 	if own, ok := ctx.(interface {
 		AfterFunc(func()) (stop func() bool)

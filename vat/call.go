@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/actors"
 )
 
 // A parcel is what travels on a road: a call, or a Disembargo behind calls.
@@ -44,12 +46,13 @@ type call struct {
 	once    sync.Once
 
 	// What a call comes by, each for whoever has it at that time: so that it needs no memory at every stop.
-	to       road     // see putCall
-	toImport toImport // in the mailbox of a session
-	deliver  deliver  // to an object
-	returner returner // for its method
-	question *asked   // for its question, if there is memory for that
-	sent     sentCall // on a wire
+	to       road            // see putCall
+	toImport toImport        // in the mailbox of a session
+	deliver  deliver         // to an object
+	returner returner        // for its method
+	question *asked          // for its question, if there is memory for that
+	waiting  *actors.Waiting // in front of an object actor, likewise
+	sent     sentCall        // on a wire
 }
 
 type sentCall struct {

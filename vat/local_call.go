@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"capnproto.org/go/capnp/v3"
+
+	"github.com/vatwork/vatwork/actors"
 )
 
 // send makes a call of local code and puts it on to.
@@ -56,7 +58,12 @@ func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *p
 	var x *localCallMemory
 	_, here := to.(*spawned)
 	if here {
-		x = new(localCallMemory)
+		near := new(struct {
+			localCallMemory
+			waiting actors.Waiting
+		})
+		x = &near.localCallMemory
+		x.call.waiting = &near.waiting
 	} else {
 		far := new(struct {
 			localCallMemory

@@ -146,7 +146,9 @@ func (x *spawned) put(p parcel) {
 		r := newReturner(c)
 		r.inside.Store(true)
 		r.server = true
-		x.host.Recv(r, r.recv())
+		w := c.waiting
+		c.waiting = nil
+		x.host.Recv(r, r.recv(), w)
 		r.inside.Store(false)
 	}
 }
