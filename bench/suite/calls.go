@@ -51,6 +51,14 @@ func setUpCalls(ctx context.Context, s *stage) error {
 					op: func(ctx context.Context) error { return c.Echo(ctx, data) },
 				})
 			}
+			if at.processes == 1 {
+				// Where no other thread can be woken: what a call takes of a processor, without what it is to wake one.
+				s.add(subject{
+					row:     Row{System: part.System, Transport: string(at.transport), Mode: mode(1), Case: "GOMAXPROCS=1", Processes: 1},
+					callers: 1, procs: 1, usage: usageOf(p),
+					op: func(ctx context.Context) error { return c.Echo(ctx, data) },
+				})
+			}
 		}
 	}
 	return nil

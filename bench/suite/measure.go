@@ -15,6 +15,7 @@ import (
 type subject struct {
 	row     Row // without what is measured
 	callers int // at a time
+	procs   int // GOMAXPROCS meanwhile; 0: as it is
 	op      func(context.Context) error
 	usage   func() (Usage, error) // of all processes concerned
 	// before, if not nil, prepares at most so many operations, slice at a time, and is not measured.
@@ -30,6 +31,9 @@ const maxOps = 1 << 22
 
 // measure runs s for about d, after a fifth of that which does not count, and leaves nothing running.
 func (s *subject) measure(ctx context.Context, d time.Duration) error {
+	if s.procs > 0 {
+		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(s.procs))
+	}
 	if _, err := s.run(ctx, d/5); err != nil {
 		return err
 	}
