@@ -21,8 +21,25 @@ var (
 // stallFor is longer than a handoff may take in these processes.
 const stallFor = 4 * time.Second
 
-// processPhases are those of the fault matrix, with what alice's Accepts, bob's Resolves and so on are held by.
-var processPhases = []string{"fresh", "promise", "resolving", "accepting", "lifting", "after"}
+// A matrix is a table of faults: one of FAULTS.md in memory, and one of processes that it is compared with.
+type matrix struct {
+	memory, processes string
+	phases            []string
+	reach             func(*faultRun)
+	later             func(*faultRun)
+	order             []ran
+}
+
+// ran is what carol's objects note of a call, "" being one that was made to get there.
+type ran struct{ call, as string }
+
+var matrices = []matrix{
+	{"memory", "processes", []string{"fresh", "promise", "resolving", "accepting", "lifting", "after"},
+		(*faultRun).reach, (*faultRun).later, []ran{{"", "bar first"}, {"second", "bar second"}, {"later", "bar later"}}},
+	{"forwarded", "processes, forwarded", []string{"forwarded", "awaited", "announced", "running", "kept back", "picked up"},
+		(*faultRun).reachForwarded, (*faultRun).laterForwarded,
+		[]ran{{"tail", "bar tail"}, {"wait", "bar wait"}, {"creek", "creek creek"}, {"later", "creek later"}}},
+}
 
 var processFaults = []string{
 	"kill alice", "kill bob", "kill carol",
@@ -36,15 +53,22 @@ func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts three processes for each fault")
 	}
+	for _, m := range matrices {
+		t.Run(m.memory, func(t *testing.T) { m.strike(t) })
+	}
+}
+
+// strike has each fault happen in each phase, or two in each.
+func (m matrix) strike(t *testing.T) {
 	var rows []string
-	memory, processes := readFaults(t, "memory"), readFaults(t, "processes")
-	for i, phase := range processPhases {
+	memory, processes := readFaults(t, m.memory), readFaults(t, m.processes)
+	for i, phase := range m.phases {
 		for j, fault := range processFaults {
-			if !*allFaults && j%len(processPhases) != i {
+			if !*allFaults && j%len(m.phases) != i {
 				continue
 			}
 			t.Run(phase+"/"+fault, func(t *testing.T) {
-				f := newFaultRun(t, phase, fault)
+				f := newFaultRun(t, m, phase, fault)
 				row, saw := f.row()
 				rows = append(rows, row)
 				t.Log(row)
@@ -52,24 +76,25 @@ func TestFaults(t *testing.T) {
 			})
 		}
 	}
-	if *updateFaults && *allFaults && !t.Failed() {
-		writeFaults(t, rows)
+	if *updateFaults && !t.Failed() && len(rows) == len(m.phases)*len(processFaults) {
+		m.write(t, rows)
 	}
 }
 
-func writeFaults(t *testing.T, rows []string) {
+func (m matrix) write(t *testing.T, rows []string) {
 	text, err := os.ReadFile(faultsFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, found := strings.Cut(string(text), "<!-- processes -->\n")
-	_, after, end := strings.Cut(rest, "<!-- end of processes -->")
+	begin, stop := m.place()
+	before, rest, found := strings.Cut(string(text), begin)
+	_, after, end := strings.Cut(rest, stop)
 	if !found || !end {
 		t.Fatalf("%s has no place for the table", faultsFile)
 	}
 	table := fmt.Sprintf("On %d cores (%s/%s, %s).\n\n| phase | fault | what alice saw | known after |\n| --- | --- | --- | --- |\n%s\n",
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, runtime.Version(), strings.Join(rows, "\n"))
-	if err := os.WriteFile(faultsFile, []byte(before+"<!-- processes -->\n"+table+"<!-- end of processes -->"+after), 0o644); err != nil {
+	if err := os.WriteFile(faultsFile, []byte(before+begin+table+stop+after), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -77,6 +102,7 @@ func writeFaults(t *testing.T, rows []string) {
 // faultRun is one row.
 type faultRun struct {
 	*run
+	matrix
 	t            testing.TB
 	phase, fault string
 	gone         string
@@ -84,13 +110,13 @@ type faultRun struct {
 	struck       time.Time
 }
 
-func newFaultRun(t *testing.T, phase, fault string) *faultRun {
+func newFaultRun(t *testing.T, m matrix, phase, fault string) *faultRun {
 	r := &run{Options: Options{Command: sceneCommand}, parties: map[string]*process{}, ways: map[[2]string]*proxy{}}
 	t.Cleanup(r.close)
 	if err := r.open(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	return &faultRun{run: r, t: t, phase: phase, fault: fault}
+	return &faultRun{run: r, matrix: m, t: t, phase: phase, fault: fault}
 }
 
 // tell has a process take a step, unless it is gone.
@@ -116,8 +142,10 @@ func (f *faultRun) await(who, what string, n int) {
 	f.tell(who, step{Do: "await", Name: what, N: n})
 }
 
-func (f *faultRun) call(name string) {
-	f.do("alice", "call", name)
+// call has alice make a call, see scene.call.
+func (f *faultRun) call(what, name string) {
+	f.t.Helper()
+	f.do("alice", what, name)
 	f.calls = append(f.calls, name)
 }
 
@@ -129,16 +157,9 @@ func (f *faultRun) hold(from, to string, hold bool) {
 
 // row is a line of the table, and what alice saw.
 func (f *faultRun) row() (line, saw string) {
-	f.reach()
+	f.matrix.reach(f)
 	f.strike()
-	if f.phase == "promise" {
-		f.do("bob", "resolve")
-		if f.fault == "bob drops his reference" {
-			f.do("bob", "release")
-		}
-	}
-	f.do("alice", "call", "later")
-	f.calls = append(f.calls, "later")
+	f.matrix.later(f)
 	line, saw = f.watch()
 	f.empty()
 	return line, saw
@@ -146,7 +167,7 @@ func (f *faultRun) row() (line, saw string) {
 
 // reach brings the handoff to its phase.
 func (f *faultRun) reach() {
-	f.do("bob", "fetch")
+	f.do("bob", "fetch", "carol")
 	f.do("alice", "connect", "carol")
 	if f.phase == "fresh" {
 		f.do("alice", "ask", "fresh")
@@ -156,7 +177,7 @@ func (f *faultRun) reach() {
 	f.do("alice", "ask")
 	switch f.phase {
 	case "promise":
-		f.call("creek")
+		f.call("creek", "creek")
 		f.await("bob", "in call", 3) // foo, bar, creek
 		return
 	case "resolving":
@@ -164,29 +185,40 @@ func (f *faultRun) reach() {
 		f.do("bob", "resolve")
 		f.await("carol", "in provide", 1)
 		f.await("carol", "in call", 2) // capBla, bar
-		f.call("creek")
-		f.call("second")
+		f.call("creek", "creek")
+		f.call("bar", "second")
 		f.await("bob", "in call", 4)
 	case "accepting":
 		f.hold("bob", "carol", true)
 		f.do("bob", "resolve")
 		f.await("carol", "in accept", 2)
-		f.call("creek")
-		f.call("second")
+		f.call("creek", "creek")
+		f.call("bar", "second")
 		f.await("carol", "in call", 3) // capBla, creek, second
 	case "lifting":
 		f.hold("carol", "alice", true)
 		f.do("bob", "resolve")
 		f.await("carol", "in disembargo", 2)
-		f.call("creek")
-		f.call("second")
+		f.call("creek", "creek")
+		f.call("bar", "second")
 		f.await("carol", "in call", 4)
 	case "after":
 		f.do("bob", "resolve")
-		f.call("creek")
-		f.call("second")
+		f.call("creek", "creek")
+		f.call("bar", "second")
 		f.fates()
 	}
+}
+
+// later has alice make a call once the fault has struck.
+func (f *faultRun) later() {
+	if f.phase == "promise" {
+		f.do("bob", "resolve")
+		if f.fault == "bob drops his reference" {
+			f.do("bob", "release")
+		}
+	}
+	f.call("bar", "later")
 }
 
 // strike has the fault happen, and lets go on what the phase has held.
@@ -216,22 +248,27 @@ func (f *faultRun) strike() {
 	default:
 		f.do("bob", "panic")
 	}
-	f.hold("bob", "alice", false)
-	f.hold("bob", "carol", false)
-	f.hold("carol", "alice", false)
+	for _, way := range f.ways {
+		way.goOn()
+	}
 }
 
-// fates asks until the fate of each call is known.
+// fates asks until the fate of each call is known. It counts how often, for somebody may have stopped all processes.
 func (f *faultRun) fates() map[string]fate {
-	for begin := time.Now(); time.Since(begin) < 4*stallFor; time.Sleep(20 * time.Millisecond) {
+	const every = 20 * time.Millisecond
+	for range 4 * stallFor / every {
 		if got := f.tell("alice", step{Do: "outcome"}); got == nil || len(got.Fates) == len(f.calls) {
 			if got == nil {
 				return nil
 			}
 			return got.Fates
 		}
+		time.Sleep(every)
 	}
-	f.t.Fatalf("the fate of %q is not known: %+v", f.calls, f.tell("alice", step{Do: "outcome"}))
+	for _, name := range names {
+		f.t.Logf("%s: %+v", name, f.tell(name, step{Do: "outcome"}))
+	}
+	f.t.Fatalf("the fate of %q is not known", f.calls)
 	return nil
 }
 
@@ -243,7 +280,7 @@ func (f *faultRun) watch() (line, saw string) {
 		var parts []string
 		same := true
 		for _, c := range f.calls {
-			parts = append(parts, map[string]string{"creek": "creek", "second": "bar", "later": "a later call"}[c]+": "+f.named(fates[c].Text))
+			parts = append(parts, calledInTable[c]+": "+f.named(fates[c].Text))
 			known = max(known, fates[c].At.Sub(f.struck))
 			same = same && fates[c].Text == fates[f.calls[0]].Text
 		}
@@ -272,14 +309,14 @@ func (f *faultRun) named(text string) string {
 
 func (f *faultRun) verify(ran []string, fates map[string]fate) {
 	last := -1
-	for i, what := range []string{"bar first", "bar second", "bar later"} {
-		at := slices.Index(ran, what)
+	for _, x := range f.order {
+		at := slices.Index(ran, x.as)
 		if at >= 0 && at < last {
 			f.t.Errorf("out of order: %q", ran)
 		}
 		last = max(last, at)
-		if call := []string{"", "second", "later"}[i]; at < 0 && fates[call].Text == "returned" {
-			f.t.Errorf("%s has returned, and did not run: %q", call, ran)
+		if at < 0 && fates[x.call].Text == "returned" {
+			f.t.Errorf("%s has returned, and did not run: %q", x.call, ran)
 		}
 	}
 	if once := slices.Compact(slices.Sorted(slices.Values(ran))); len(once) != len(ran) {

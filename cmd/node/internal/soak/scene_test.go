@@ -1,6 +1,7 @@
 package soak
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 
 	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/server"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/examples/threeparty"
 	"github.com/vatwork/vatwork/transport"
@@ -34,9 +36,11 @@ type scene struct {
 	cancel map[string]context.CancelFunc
 	held   []func() // what is to be released, in order
 
-	capBla   threeparty.CapBla // of bob: what he imports; of alice: what foo has promised
+	capBla   threeparty.CapBla // of bob: what he imports; of alice: what foo has promised, or what bob hosts
 	capBar   threeparty.CapBar
 	resolver capnp.Resolver[threeparty.CapBla]
+	forwards forwards      // of bob
+	gate     chan struct{} // of carol: closed when what waits is to go on
 }
 
 // A step is what a scene is told to do, a fate what came of a call.
@@ -62,11 +66,11 @@ type (
 	}
 )
 
-var sceneLimits = vat.Limits{Dial: time.Second, Handoff: 2 * time.Second}
+var sceneLimits = vat.Limits{Dial: time.Second, Handoff: 2 * time.Second, Awaited: 3 * time.Second}
 
 // playScene is the process.
 func playScene(name, folder string, in io.Reader, out io.Writer) error {
-	s := &scene{seen: map[string]int{}, fates: map[string]fate{}, cancel: map[string]context.CancelFunc{}}
+	s := &scene{seen: map[string]int{}, fates: map[string]fate{}, cancel: map[string]context.CancelFunc{}, gate: make(chan struct{})}
 	s.name = name
 	s.change.L = &s.mu
 	id, err := transport.LoadIdentity(filepath.Join(folder, "key"))
@@ -110,6 +114,11 @@ func (s *scene) tap(e vat.TapEvent) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.seen[way+e.Message.Which().String()]++
+	if e.Message.Which() == rpc.Message_Which_return {
+		if r, err := e.Message.Return(); err == nil {
+			s.seen[way+"return "+r.Which().String()]++
+		}
+	}
 	s.change.Broadcast()
 }
 
@@ -150,15 +159,25 @@ func (h *sceneHost) Foo(_ context.Context, call threeparty.BobAPI_foo) error {
 
 type sceneBla struct{ s *scene }
 
-func (b sceneBla) Bar(_ context.Context, call threeparty.CapBla_bar) error {
+func (b sceneBla) Bar(ctx context.Context, call threeparty.CapBla_bar) error {
 	arg, err := call.Args().BarArg()
 	if err != nil {
+		return err
+	}
+	if forwarded, err := b.s.forwards.bar(ctx, call, arg); forwarded {
 		return err
 	}
 	if arg == panicArg {
 		panic("it was told to")
 	}
 	b.s.note("bar " + arg)
+	if arg == waitArg {
+		select {
+		case <-b.s.gate:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	results, err := call.AllocResults()
 	if err != nil {
 		return err
@@ -209,9 +228,13 @@ func (s *scene) step(o step) (*outcome, error) {
 		s.held = append(s.held, c.Release)
 		return nil, c.Resolve(ctx)
 	case "fetch":
-		bla, err := s.fetch(ctx, "carol")
+		bla, err := s.fetch(ctx, o.Name)
 		s.capBla = bla
 		return nil, err
+	case "forward":
+		s.forwards.start(s.capBla.AddRef())
+	case "open":
+		close(s.gate)
 	case "promise":
 		s.resolver = noResolver{}
 	case "resolve":
@@ -221,8 +244,8 @@ func (s *scene) step(o step) (*outcome, error) {
 		s.held = append(s.held, release)
 	case "ask":
 		return nil, s.ask(ctx, o.Name == "fresh")
-	case "call":
-		s.call(o.Name)
+	case "tail", "creek", "bar":
+		s.call(o.Do, o.Name)
 	case "cancel":
 		for _, cancel := range s.cancel {
 			cancel()
@@ -230,6 +253,7 @@ func (s *scene) step(o step) (*outcome, error) {
 	case "await":
 		return nil, s.await(o.Name, o.N)
 	case "release":
+		s.forwards.drop()
 		for _, release := range s.held {
 			release()
 		}
@@ -263,31 +287,27 @@ func (s *scene) ask(ctx context.Context, fresh bool) error {
 	return err
 }
 
-// call makes one of alice's calls and notes its fate.
-func (s *scene) call(name string) {
+// call makes one of alice's calls and notes its fate: tail, a bar on whose result creek is called; creek; bar, whose
+// result may come as a promise, so that what came of it shows in a call on that.
+func (s *scene) call(what, name string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel[name] = cancel
 	var wait func() error
-	var release capnp.ReleaseFunc
-	switch name {
-	case "creek":
-		ans, r := s.capBar.Creek(ctx, func(a threeparty.CapBar_creek_Params) error { return a.SetCreekArg("water") })
-		wait, release = func() error { _, err := ans.Struct(); return err }, r
-	default:
-		ans, r := s.capBla.Bar(ctx, func(a threeparty.CapBla_bar_Params) error { return a.SetBarArg(name) })
-		// Its result may come as a promise: what came of it shows in a call on that.
-		c := ans.CapBar().AddRef()
-		tail, t := c.Creek(ctx, func(a threeparty.CapBar_creek_Params) error { return a.SetCreekArg(name) })
-		wait = func() error {
-			if _, err := ans.Struct(); err != nil {
-				return err
-			}
-			_, err := tail.Struct()
-			return err
+	if what == "creek" {
+		wait = s.creek(ctx, s.capBar, name)
+	} else {
+		ans, release := s.capBla.Bar(ctx, func(a threeparty.CapBla_bar_Params) error { return a.SetBarArg(name) })
+		wait = func() error { _, err := ans.Struct(); return err }
+		bar := ans.CapBar().AddRef()
+		if what == "tail" {
+			s.capBar = bar
+		} else {
+			mine, on := wait, s.creek(ctx, bar, name)
+			wait = func() error { return cmp.Or(mine(), on()) }
+			s.held = append(s.held, bar.Release)
 		}
-		release = func() { t(); c.Release(); r() }
+		s.held = append(s.held, release)
 	}
-	s.held = append(s.held, release)
 	go func() {
 		f := fate{Text: "returned"}
 		if err := wait(); err != nil {
@@ -298,6 +318,13 @@ func (s *scene) call(name string) {
 		defer s.mu.Unlock()
 		s.fates[name] = f
 	}()
+}
+
+// creek calls creek on bar, and returns what waits for that.
+func (s *scene) creek(ctx context.Context, bar threeparty.CapBar, arg string) func() error {
+	ans, release := bar.Creek(ctx, func(a threeparty.CapBar_creek_Params) error { return a.SetCreekArg(arg) })
+	s.held = append(s.held, release)
+	return func() error { _, err := ans.Struct(); return err }
 }
 
 // last is the text of the innermost error.
