@@ -101,10 +101,11 @@ func DecodeVatID(src VatId) (VatID, error) {
 		if err != nil {
 			return "", fmt.Errorf("transport: vat id: %w", err)
 		}
-		if err := checkPlainName(string(name)); err != nil {
+		id := plainPrefix + string(name)
+		if err := checkPlainName(id[len(plainPrefix):]); err != nil {
 			return "", err
 		}
-		return VatID(plainPrefix + string(name)), nil
+		return VatID(id), nil
 	default:
 		return "", fmt.Errorf("transport: vat id of an unknown kind, %d", uint16(src.Which()))
 	}

@@ -327,9 +327,11 @@ func (s *session) sendReturn(id uint32, r rpc.Return, res result, pins []pin) {
 	s.returning(id, r)
 	if res.plain {
 		s.finishPlain(id, r)
-		s.emit((*sendFrame)(r.Message()))
-	} else {
+	}
+	if res.content.IsValid() && !res.plain {
 		s.emit((*sendShared)(r.Message()))
+	} else {
+		s.emit((*sendFrame)(r.Message()))
 	}
 	s.flushBroken()
 }

@@ -224,15 +224,19 @@ func (s *session) onFrame(msg *capnp.Message) error {
 		s.emit((*readThrough)(msg))
 		return decoded(s.onFinish, m.Finish)
 	case rpc.Message_Which_resolve:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onResolve, m.Resolve)
 	case rpc.Message_Which_release:
 		s.emit((*readThrough)(msg))
 		return decoded(s.onRelease, m.Release)
 	case rpc.Message_Which_disembargo:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onDisembargo, m.Disembargo)
 	case rpc.Message_Which_provide:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onProvide, m.Provide)
 	case rpc.Message_Which_accept:
+		s.emit((*readThrough)(msg))
 		return decoded(s.onAccept, m.Accept)
 	case rpc.Message_Which_thirdPartyAnswer:
 		if s.has(transport.FeatureCallForwarding) {
