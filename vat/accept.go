@@ -22,7 +22,9 @@ func (s *session) onProvide(p rpc.Provide) error {
 	if n == nil {
 		return fault("Provide without a nonce")
 	}
-	ref, err := s.newAnswer(p.QuestionId(), &answer{provide: true})
+	a := newAnswered()
+	a.provide = true
+	ref, err := s.newAnswer(p.QuestionId(), a)
 	if err != nil {
 		return err
 	}
@@ -63,7 +65,7 @@ func (s *session) onAccept(a rpc.Accept) error {
 	if err != nil || len(embargo) > 64 {
 		return fault("unreadable embargo id of %d bytes: %v", len(embargo), err)
 	}
-	ref, err := s.newAnswer(a.QuestionId(), &answer{})
+	ref, err := s.newAnswer(a.QuestionId(), newAnswered())
 	if err != nil {
 		return err
 	}
@@ -94,17 +96,19 @@ func (s *session) onAccept(a rpc.Accept) error {
 
 // provisionFinished tells the provisions of an answer that was finished.
 func (s *session) provisionFinished(a *answer) {
-	ref := a.ref
+	ref, running := a.ref, !a.returned
 	if p := a.provides; p != nil {
 		s.emit(letGo(func() {
 			p.visit(func(x *provision) []outcome {
 				x.provide = nil
 				return x.end(errWithdrawn)
 			})
-			ref.settleIfRunning()
+			if running {
+				ref.settleIfRunning()
+			}
 		}))
 	}
-	if p := a.accepts; p != nil && !a.returned {
+	if p := a.accepts; p != nil && running {
 		s.emit(letGo(func() {
 			p.leave(ref)
 			ref.settleIfRunning()

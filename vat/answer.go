@@ -32,7 +32,7 @@ type answer struct {
 	accepts  *provisionRef
 }
 
-// newAnswer makes the entry for a message that introduces a question.
+// newAnswer makes the entry for a message that introduces a question. a has a ref.
 func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
 	if s.answers.has(id) {
 		return nil, fault("question %d is asked already", id)
@@ -43,12 +43,21 @@ func (s *session) newAnswer(id uint32, a *answer) (*answerRef, error) {
 	if n := s.vat.limits.Answers; s.answers.len() >= n {
 		return nil, s.faultLimit("Answers", n)
 	}
-	if a.ref == nil {
-		a.ref = new(answerRef)
-	}
 	a.ref.s, a.ref.id = s, id
 	s.answers.add(id, a)
 	return a.ref, nil
+}
+
+// answered is the memory of any other answer.
+type answered struct {
+	entry answer
+	ref   answerRef
+}
+
+func newAnswered() *answer {
+	a := new(answered)
+	a.entry.ref = &a.ref
+	return &a.entry
 }
 
 // incoming is the memory of a call of the peer's.

@@ -52,12 +52,13 @@ func (s *session) sendBootstrap(a *askBootstrap) {
 		s.emit(letGo(func() { a.at.breakWith(err) }))
 		return
 	}
-	s.send(msgBootstrap(s.ask(a.q, &question{at: a.at})))
+	a.q.mine.at = a.at
+	s.send(msgBootstrap(s.ask(a.q, a.q.mine)))
 }
 
 // onBootstrap: "Get the bootstrap interface exported by the remote vat."
 func (s *session) onBootstrap(b rpc.Bootstrap) error {
-	a, err := s.newAnswer(b.QuestionId(), &answer{})
+	a, err := s.newAnswer(b.QuestionId(), newAnswered())
 	if err != nil {
 		return err
 	}

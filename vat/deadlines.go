@@ -17,6 +17,8 @@ import (
 // There is none for a provision that nobody has picked up, which lives as long as its Provide; and none at the host for
 // results whose call still runs. LIMITS.md has all that waits, on whatever road.
 
+type timer = time.Timer
+
 const never = time.Duration(math.MaxInt64)
 
 // expire fails the Accept of to if it still waits at its deadline. It returns what stops it.
@@ -61,10 +63,14 @@ func (p *provisionRef) keep() {
 // expireAccept has the Accept q fail if it does not return in time.
 func (v *Vat) expireAccept(q *questionRef) {
 	after := v.limits.Dial + v.limits.Handoff
-	timer := time.AfterFunc(after, func() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.over {
+		return
+	}
+	q.deadline = time.AfterFunc(after, func() {
 		q.s.tell(&acceptOverdue{q, "Handoff", disconnected("no answer within %v: Limits.Dial and Limits.Handoff", after)})
 	})
-	q.keep(func() { timer.Stop() })
 }
 
 // resultsAwaited is the news that the Accept q, of the results of a call, has waited for a while: its host has to show

@@ -167,13 +167,26 @@ func (e letGo) discard(*session, error) { e() }
 // freePin lets go of a pin that no table has any more.
 type freePin pin
 
-func (e freePin) apply(s *session)            { s.vat.freeLater((*pin)(&e)) }
-func (e freePin) discard(s *session, _ error) { e.apply(s) }
+func (e *freePin) apply(s *session) {
+	s.vat.freeLater((*pin)(e))
+	*e = freePin{}
+}
+
+func (e *freePin) discard(s *session, _ error) { e.apply(s) }
+
+// freePins is how many of them are allocated at a time.
+const freePins = 16
 
 // freeLater has pins released once the effects of this turn so far have been carried out. No table has them any more.
 func (s *session) freeLater(pins ...pin) {
 	for _, p := range pins {
-		s.emit(freePin(p))
+		if len(s.toFree) == 0 {
+			s.toFree = make([]freePin, freePins)
+		}
+		e := &s.toFree[0]
+		s.toFree = s.toFree[1:]
+		*e = freePin(p)
+		s.emit(e)
 	}
 }
 

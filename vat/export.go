@@ -218,14 +218,12 @@ func (s *session) dropExport(e export) {
 		delete(s.exported, e.key)
 	}
 	s.freeLater(e.pin)
-	s.emit(letGo(func() {
-		if w := e.watch; w != nil {
-			w.unwatch()
-		}
-		if e.vine {
-			e.intro.drop()
-		}
-	}))
+	if w := e.watch; w != nil {
+		s.emit(letGo(w.unwatch))
+	}
+	if e.vine {
+		s.emit(letGo(e.intro.drop))
+	}
 }
 
 // resolveUnimplemented: "The original sender can then simply release the cap to which the promise had

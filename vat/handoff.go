@@ -126,7 +126,7 @@ func (s *session) sendProvide(a *askProvide) {
 		s.emit(letGo(a.target.drop))
 		return
 	}
-	id := s.ask(a.q, &question{})
+	id := s.ask(a.q, a.q.mine)
 	m := newMessage()
 	p := must(m.NewProvide())
 	p.SetQuestionId(id)
@@ -146,7 +146,9 @@ func (s *session) sendAccept(a *askAccept) {
 		s.emit(letGo(func() { s.acceptFailed(a.q, a.at) }))
 		return
 	}
-	id := s.ask(a.q, &question{at: a.at, accept: true})
+	entry := a.q.mine
+	entry.at, entry.accept = a.at, true
+	id := s.ask(a.q, entry)
 	m := newMessage()
 	acc := must(m.NewAccept())
 	acc.SetQuestionId(id)
@@ -264,11 +266,9 @@ func (c *contact) accept(ref *reference, embargo []byte) (*questionRef, road) {
 
 func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 	var ask *askAccept
-	askFor := c.vat.askReached
-	if by, ok := c.vine.road.(*importRef); ok && by.s.end.Load() != nil {
-		askFor = c.vat.ask // there is no other way
-	}
-	host, err := askFor(c.Host, c.addresses, func(host *session) error {
+	by, ok := c.vine.road.(*importRef)
+	anyway := ok && by.s.end.Load() != nil // there is no other way
+	host, err := c.vat.askReached(c.Host, c.addresses, anyway, func(host *session) error {
 		if ask != nil { // of a session that ended for lack of use
 			ask.q.end(ask.q.s.why())
 			ask.q.drop()

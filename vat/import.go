@@ -63,7 +63,7 @@ func (i *importRef) run()  { i.s.run() }
 func (i *importRef) hold() { i.holds.Add(1) }
 func (i *importRef) drop() {
 	if n := i.holds.Add(-1); n == 0 {
-		i.s.tell(&dropImport{i})
+		i.s.tell((*dropImport)(i))
 	} else if n < 0 {
 		panic("vat: import dropped more often than held")
 	}
@@ -74,7 +74,7 @@ type (
 		i *importRef
 		parcel
 	}
-	dropImport struct{ i *importRef }
+	dropImport importRef
 )
 
 // putImport sends a parcel on. It is held by whoever put it, so the import is there.

@@ -17,6 +17,7 @@ type questionRef struct {
 	gone  error  // why it never will be, or is no more; for turns of s
 	holds atomic.Int32
 
+	mine    *question       // memory for its entry; nil for calls
 	unwatch func() bool     // stops watching the caller's context; for turns of s
 	ctx     context.Context // that one
 
@@ -32,9 +33,10 @@ type questionRef struct {
 	to  sink
 	res result
 
-	mu    sync.Mutex
-	after []func() // run when the question is over
-	over  bool
+	mu       sync.Mutex
+	after    []func() // run when the question is over
+	deadline *timer   // of an Accept; stopped then
+	over     bool
 }
 
 // asked is the memory of a question.
@@ -44,7 +46,9 @@ type asked struct {
 }
 
 func newQuestionRef(s *session, holds int32) *questionRef {
-	q := &questionRef{s: s}
+	k := new(asked)
+	q := &k.ref
+	q.s, q.mine = s, &k.entry
 	q.holds.Store(holds)
 	return q
 }
@@ -87,6 +91,9 @@ func (q *questionRef) end(err error) {
 	q.mu.Lock()
 	after := q.after
 	q.after, q.over = nil, true
+	if q.deadline != nil {
+		q.deadline.Stop()
+	}
 	q.mu.Unlock()
 	for _, f := range after {
 		f()

@@ -94,7 +94,7 @@ func (r *reference) Shutdown() {
 		r.vine = nil
 	}
 	if r.road != nil {
-		r.road = brokenRoad{errReleased}
+		r.road = releasedRoad
 	}
 	r.mu.Unlock()
 	r.letGo(q, home, vine)

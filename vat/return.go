@@ -109,7 +109,7 @@ func (s *session) hand(x *question, res result) {
 		s.acceptRefused(*x, res.err)
 	case x.at != nil:
 		if x.accept {
-			s.acceptReturned(*x)
+			s.acceptReturned(x)
 		}
 		ref, at, pins := x.ref, x.at, x.pins
 		s.emit(letGo(func() { s.settleReference(ref, at, res, pins) }))

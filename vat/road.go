@@ -36,6 +36,8 @@ type road interface {
 // brokenRoad rejects what is put on it.
 type brokenRoad struct{ err error }
 
+var releasedRoad road = brokenRoad{errReleased}
+
 func (b brokenRoad) put(p parcel) { p.reject(b.err) }
 func (b brokenRoad) wake()        {}
 func (b brokenRoad) run()         {}

@@ -46,7 +46,8 @@ type session struct {
 	waiting   []any // while dialing
 	wire      wire
 	out       []effect
-	spareOut  []effect // empty, to take turns with out
+	spareOut  []effect  // empty, to take turns with out
+	toFree    []freePin // memory for effects
 	questions table[question]
 	answers   table[answer]
 	imports   table[imported]
@@ -193,7 +194,7 @@ func (s *session) handle(m any) error {
 	case *cancelQuestion:
 		s.questionCanceled(m.q, m.err)
 	case *dropImport:
-		s.importDropped(m.i)
+		s.importDropped((*importRef)(m))
 	case *shorten:
 		s.shorten(m)
 	case *echo:

@@ -69,7 +69,7 @@ type askAnnounce struct {
 
 // ask has the session with the recipient announce it.
 func (a *adoptedCall) ask() {
-	s, err := a.from.s.vat.askReached(a.recipient, a.addrs, func(s *session) error {
+	s, err := a.from.s.vat.askReached(a.recipient, a.addrs, false, func(s *session) error {
 		a.mu.Lock()
 		a.at, a.next = s, nil
 		if s.has(transport.FeatureCallForwarding) {

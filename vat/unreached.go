@@ -47,11 +47,11 @@ func (v *Vat) reached(peer transport.VatID) {
 	delete(v.unreached, peer)
 }
 
-// askReached is ask, but for a peer that lately could not be reached: it is not dialed.
-func (v *Vat) askReached(peer transport.VatID, addrs []string, post func(*session) error) (*session, error) {
+// askReached is ask, but for a peer that lately could not be reached: it is not dialed, unless anyway is set.
+func (v *Vat) askReached(peer transport.VatID, addrs []string, anyway bool, post func(*session) error) (*session, error) {
 	v.mu.Lock()
 	u, known := v.unreached[peer]
-	if !known || v.sessions[peer] != nil || !time.Now().Before(u.until) {
+	if !known || anyway || v.sessions[peer] != nil || !time.Now().Before(u.until) {
 		v.mu.Unlock()
 		return v.ask(peer, addrs, post)
 	}

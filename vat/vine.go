@@ -105,7 +105,7 @@ func (s *session) acceptRefused(x question, why error) {
 }
 
 // acceptReturned: what was sent on the Accept x is the host's.
-func (s *session) acceptReturned(x question) {
+func (s *session) acceptReturned(x *question) {
 	for _, q := range x.sent {
 		s.questions.visit(q.id, func(e *question) {
 			if c := e.unsure; e.ref == q && c != nil && !e.finished {
@@ -117,11 +117,18 @@ func (s *session) acceptReturned(x question) {
 			}
 		})
 	}
-	s.emit(letGo(func() {
-		x.ref.gate.decide()
-		s.vat.handedOff(func(h *Handoffs) { h.Accepted++ })
-	}))
+	s.emit((*accepted)(x.ref))
 }
+
+// accepted is an Accept whose calls are the host's.
+type accepted questionRef
+
+func (q *accepted) apply(s *session) {
+	q.gate.decide()
+	s.vat.handedOff(func(h *Handoffs) { h.Accepted++ })
+}
+
+func (q *accepted) discard(s *session, _ error) { q.apply(s) }
 
 // acceptLost: the session with the host ends, and the Accept x was sent and has not returned.
 func (s *session) acceptLost(x *question, why error) {
