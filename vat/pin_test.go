@@ -53,3 +53,32 @@ func TestVineIsNamedLate(t *testing.T) {
 		t.Errorf("%d imports are left", n)
 	}
 }
+
+// What a reference settled on is kept for those who had pinned the reference before. Who pins it later, for its client
+// leads there still, keeps that himself: a promise would be over once they have let go, and with it what is put on it.
+func TestPinOfAReferenceThatHasSettledOnAPromise(t *testing.T) {
+	c := newCluster(t, "alice")
+	v := c.byName["alice"]
+	object, promise := v.newPromise()
+	client, ref := v.newReference(brokenRoad{errNull}, true)
+	before := v.pinClient(client)
+
+	// As a peer names it by our export, when callers follow past it already.
+	exported := v.pinClient(object)
+	promise.resolve(capnp.ErrorClient(errNull))
+	hold, held := make(chan struct{}), make(chan struct{})
+	v.later(func() { close(held); <-hold }) // the client does not learn of it yet
+	<-held
+	ref.settleOn(exported)
+	after := v.pinClient(client)
+	close(hold)
+
+	before.free()
+	client.Release()
+	object.Release()
+	v.worker.Wait()
+	if promise.unresolved() {
+		t.Error("the promise is over, and was pinned")
+	}
+	after.free()
+}

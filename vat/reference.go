@@ -349,16 +349,17 @@ func (r *reference) resolvedTo() pin {
 	return r.fixed.again()
 }
 
-// end is the road of what is pinned to r now, held for the caller.
-func (r *reference) end() road {
+// end is a pin on where what is pinned to r goes now. Where it keeps nothing alive itself, a pin on r is needed besides,
+// with which lives what callers follow; not so what r settled on, which is kept for fixedRefs alone.
+func (r *reference) end() pin {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	if r.fixed != nil {
+		return r.fixed.again()
+	}
 	to := r.road
-	switch {
-	case r.isPromise && r.next == nil && !r.shut:
+	if r.isPromise && r.next == nil && !r.shut {
 		to = fixedRef{r}
-	case r.fixed != nil:
-		to = r.fixed.road
 	}
 	switch x := to.(type) {
 	case *reference:
@@ -372,7 +373,7 @@ func (r *reference) end() road {
 	if h, ok := to.(holder); ok {
 		h.hold()
 	}
-	return to
+	return pin{road: to}
 }
 
 func dropRoad(r road) {

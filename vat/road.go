@@ -110,7 +110,12 @@ func (v *Vat) pinClient(c capnp.Client) pin {
 	p := v.follow(c)
 	switch to := p.road.(type) {
 	case *reference:
-		p.road = to.end()
+		end := to.end()
+		if end.snap.IsValid() {
+			v.freeLater(&p)
+			return end
+		}
+		p.road = end.road
 	case callersOf:
 		p.road = to.promise
 	case answerRoad:
