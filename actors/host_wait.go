@@ -25,9 +25,20 @@ type waiting struct {
 	h       *Host
 	method  capnp.Method
 	size    int64
-	unwatch func() bool // nil where the call does not wait
+	teller  Teller      // nil where the call does not wait, or
+	unwatch func() bool // for a context that is none
 	state   atomic.Int32
 }
+
+// A Teller is a context that tells of its end without memory for each who asks, which is more than a call costs where it
+// is asked for by package context. x is told on a goroutine of its own.
+type Teller interface {
+	OnEnd(x Ender)
+	OffEnd(x Ender) // x may be told at this moment all the same
+}
+
+// An Ender is told that a context has ended.
+type Ender interface{ Ended() }
 
 const (
 	waits = iota
@@ -37,20 +48,23 @@ const (
 
 // watch has the call given up when its context ends.
 func (w *waiting) watch() {
-	ctx := w.Context
-	giveUp := func() { w.giveUp(context.Cause(ctx)) }
-	if own, ok := ctx.(interface {
-		AfterFunc(func()) (stop func() bool)
-	}); ok {
-		w.unwatch = own.AfterFunc(giveUp) // a context of package context on top of it would cost more than the call
+	if t, ok := w.Context.(Teller); ok {
+		w.teller = t
+		t.OnEnd(w)
 		return
 	}
-	w.unwatch = context.AfterFunc(ctx, giveUp)
+	w.unwatch = context.AfterFunc(w.Context, w.Ended)
 }
+
+// Ended implements [Ender].
+func (w *waiting) Ended() { w.giveUp(context.Cause(w.Context)) }
 
 // begin says whether the call is still to be run.
 func (w *waiting) begin() bool {
-	if w.unwatch != nil {
+	switch {
+	case w.teller != nil:
+		w.teller.OffEnd(w)
+	case w.unwatch != nil:
 		w.unwatch()
 	}
 	return w.state.CompareAndSwap(waits, begun)

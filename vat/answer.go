@@ -91,7 +91,7 @@ func (s *session) onCall(c rpc.Call) error {
 	if err := s.readPayload(params, func(_ int, d rpc.CapDescriptor) (capnp.Client, error) { return s.readCap(d) }); err != nil {
 		return err
 	}
-	in.ctx.Context = s.vat.ctx
+	in.ctx.Context, in.ctx.all = s.vat.ctx, &s.vat.watches
 	ref.ctx = &in.ctx
 	ref.mayAwait = c.AllowThirdPartyTailCall() && s.has(transport.FeatureCallForwarding) && !in.entry.yourself
 	x := &in.call

@@ -18,7 +18,7 @@ func TestCallContext(t *testing.T) {
 		for _, own := range []bool{false, true} {
 			for _, waiting := range []bool{false, true} {
 				parent, cancel := context.WithCancelCause(context.WithValue(t.Context(), contextKey{}, 1))
-				c := &callContext{Context: parent}
+				c := &callContext{Context: parent, all: new(callWatches)}
 				var child context.Context
 				ran, stopped := 0, 0
 				if waiting {

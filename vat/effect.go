@@ -83,7 +83,7 @@ func (e *callSent) apply(s *session) {
 		c.ret.forwarded(q)
 	}
 	if !kept {
-		s.watchCaller(c.ctx, q)
+		q.watchCaller(c.ctx)
 	}
 }
 

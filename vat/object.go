@@ -271,6 +271,20 @@ func (r *returner) AfterFunc(f func()) (stop func() bool) {
 	return context.AfterFunc(r.Context, f)
 }
 
+// OnEnd implements [actors.Teller].
+func (r *returner) OnEnd(x actors.Ender) {
+	if ctx, ok := r.Context.(*callContext); ok {
+		ctx.OnEnd(x)
+	}
+}
+
+// OffEnd implements [actors.Teller].
+func (r *returner) OffEnd(x actors.Ender) {
+	if ctx, ok := r.Context.(*callContext); ok {
+		ctx.OffEnd(x)
+	}
+}
+
 // AllocResults implements capnp.Returner.
 func (r *returner) AllocResults(sz capnp.ObjectSize) (capnp.Struct, error) {
 	if r.msg.Load() != nil {

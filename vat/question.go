@@ -119,14 +119,18 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	s.emit((*callSent)(c))
 }
 
-// watchCaller has q canceled when its caller gives up. That a call of local code is over, its answer sees to.
-func (s *session) watchCaller(ctx context.Context, q *questionRef) {
-	if c, ok := ctx.(*callContext); ok && c.local {
-		ctx = c.Context
+// watchCaller has q canceled when its caller gives up. Calls without a caller have another context.
+func (q *questionRef) watchCaller(ctx context.Context) {
+	if c, ok := ctx.(*callContext); ok {
+		q.ctx = c
+		c.askedAs(q)
 	}
-	if ctx.Done() != nil {
-		q.ctx = ctx
-		q.unwatch = context.AfterFunc(ctx, func() { s.tell(&cancelQuestion{q, callerError(ctx)}) })
+}
+
+// unwatchCaller is for a question that is over.
+func (q *questionRef) unwatchCaller() {
+	if q.ctx != nil {
+		q.ctx.answeredAs(q)
 	}
 }
 

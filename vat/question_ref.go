@@ -1,7 +1,6 @@
 package vat
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -17,9 +16,9 @@ type questionRef struct {
 	gone  error  // why it never will be, or is no more; for turns of s
 	holds atomic.Int32
 
-	mine    *question       // memory for its entry; nil for calls
-	unwatch func() bool     // stops watching the caller's context; for turns of s
-	ctx     context.Context // that one
+	mine *question    // memory for its entry; nil for calls
+	ctx  *callContext // of the caller, if watched; for turns of s
+	next *questionRef // of those that ctx has
 
 	// gate is before the result as a whole, where that is a capability: of a Bootstrap or an Accept.
 	gate gate

@@ -68,9 +68,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 		return fault("second Return for question %d", id)
 	}
 	x.returned, x.kept, x.res = true, elsewhere, res
-	if x.ref.unwatch != nil {
-		x.ref.unwatch()
-	}
+	x.ref.unwatchCaller()
 	if x.unsure != nil {
 		s.sure(*x)
 	}

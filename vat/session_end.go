@@ -114,9 +114,7 @@ func (s *session) endQuestions(why error) {
 			s.acceptLost(x, why)
 		}
 		x.ref.end(why)
-		if x.ref.unwatch != nil {
-			x.ref.unwatch()
-		}
+		x.ref.unwatchCaller()
 		for i := range x.pins {
 			s.vat.freeLater(&x.pins[i])
 		}

@@ -1,7 +1,6 @@
 package vat
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -380,11 +379,11 @@ func (s *session) onThirdPartyAnswer(t rpc.ThirdPartyAnswer) error {
 type claimed struct {
 	q   *questionRef
 	to  sink
-	ctx context.Context // the caller's; nil: it is watched elsewhere
+	ctx *callContext // the caller's; nil: it is watched elsewhere
 }
 
 // claim has to get what q returns. It enqueues.
-func (q *questionRef) claim(to sink, ctx context.Context) {
+func (q *questionRef) claim(to sink, ctx *callContext) {
 	q.s.tellOr(&claimed{q, to, ctx}, func() { to.settle(result{err: q.s.why()}) })
 }
 
@@ -407,7 +406,7 @@ func (s *session) claimed(m *claimed) {
 		s.hand(x, x.res)
 		s.maybeFinish(m.q.id)
 	case m.ctx != nil:
-		s.emit(do(func() { s.watchCaller(m.ctx, m.q) }))
+		s.emit(do(func() { m.q.watchCaller(m.ctx) }))
 	}
 }
 

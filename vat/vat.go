@@ -48,6 +48,7 @@ type Vat struct {
 	provisions provisions
 	nodes      nodes
 	flights    flights
+	watches    callWatches
 	supervisor *actors.Supervisor
 
 	completions completions
@@ -318,6 +319,7 @@ func (v *Vat) shutDown() {
 	v.worker.Wait()
 	_ = v.system.Root.StopFuture(v.root).Wait()
 	v.worker.Wait()
+	v.watches.close()
 	v.worker.End()
 	v.system.Shutdown()
 }

@@ -209,8 +209,8 @@ func (s *session) takeBack(q *questionRef) (c *call) {
 		c, e.unsure, e.to = e.unsure, nil, nil
 		was = e.giveUp()
 	})
-	if c != nil && q.unwatch != nil {
-		q.unwatch()
+	if c != nil {
+		q.unwatchCaller()
 	}
 	s.givenUp(was, nil)
 	return c

@@ -66,6 +66,7 @@ var mayTouch = map[string][]string{
 	"adopt.go":         {"goroutine"},                // waits for a promise of go-capnp's
 	"limits.go":        {"time"},                     // durations
 	"call_context.go":  {"goroutine"},                // what package context wants
+	"call_watch.go":    {"goroutine"},                // contexts by their channels
 	"completion.go":    {"time"},                     // deadlines
 	"cells.go":         {"actor"},                    // table entries as actors
 	"config.go":        {"time"},                     // durations of limits
