@@ -194,11 +194,15 @@ func (a *objectActor) call(c *call) {
 		return
 	}
 	r := newReturner(c)
+	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r, ReleaseArgs: withReturn}
 	if a.server {
 		r.inside.Store(true)
 		r.server = true
+		r.argsDone.Store(true)
+	} else {
+		recv.ReleaseArgs = c.releaseArgs
 	}
-	a.snap.Recv(r, r.recv())
+	a.snap.Recv(r, recv)
 	r.inside.Store(false)
 }
 
@@ -231,21 +235,13 @@ func newReturner(c *call) *returner {
 	return r
 }
 
-// recv is the call as go-capnp wants it delivered.
-func (r *returner) recv() capnp.Recv {
-	c := r.call
-	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r}
-	if r.server {
-		recv.ReleaseArgs = r.argsOver // each of these is allocated
-	} else {
-		recv.ReleaseArgs = c.releaseArgs
-	}
-	return recv
-}
+// withReturn is how a server of go-capnp lets go of the arguments: it is about to call PrepareReturn, which does. A function
+// for each call would be allocated.
+func withReturn() {}
 
-// argsOver is how a server lets go of the arguments: before PrepareReturn, but after it where the call was given up. It
-// may do so while it is being handed the call, to refuse it, and so under our locks, which the Shutdown of a capability
-// in the arguments may want. So what is refused lets go of them later.
+// argsOver is how an object actor lets go of the arguments: before PrepareReturn, but after it where the call was given up.
+// A server may do so while it is being handed the call, to refuse it, and so under our locks, which the Shutdown of a
+// capability in the arguments may want. So what is refused lets go of them later.
 func (r *returner) argsOver() {
 	r.argsDone.Store(true)
 	if r.prepared.Load() {
