@@ -50,10 +50,10 @@ func TestWorkloads(t *testing.T) {
 
 // TestCallAllocations holds what a call allocates at both ends: 18 are go-capnp's, 1 is the service's.
 func TestCallAllocations(t *testing.T) {
-	const most = 26
+	const most = 24
 	c := vatworkGreeter(t)
 	call := func() {
-		if err := greet(context.Background(), c); err != nil {
+		if err := greet(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
 	}
