@@ -65,8 +65,10 @@ func (w *fuzzWorld) announce(p *fuzzPeer) {
 	}
 	f := w.forwarded(by, p, func(f *fuzzForward) bool { return !f.announced })
 	f.announced = true
-	p.fresh++
-	id := firstAnnounced + p.fresh // never one that was used before: the vat may have more to say of it
+	id := uint32(firstAnnounced)
+	for p.ours[id] != nil {
+		id++
+	}
 	p.ours[id] = &fuzzOurs{kind: rpc.Message_Which_call}
 	w.says(p, frameOf(func(m rpc.Message) {
 		t := must(m.NewThirdPartyAnswer())

@@ -308,8 +308,10 @@ func (s *session) givenUp(x question, err error) {
 	if x.on != nil {
 		s.pipelinedLeft(x.on)
 	}
-	if x.awaits != nil { // its Return has come
+	if x.awaits != nil {
 		s.letGoOfAwaited(x.awaits)
+	}
+	if x.taking { // its Return has come
 		check(s.returned(x.ref.id, result{err: err}, false))
 	}
 }

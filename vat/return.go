@@ -93,7 +93,20 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 		s.hand(x, res)
 	}
 	s.maybeFinish(id)
+	s.unnumber(id)
 	return nil
+}
+
+// unnumber gives an id that the peer has chosen back to it where it has cleaned up ("its answer table entry has already
+// been cleaned up"): who is to get the result may not be known yet, and the peer cannot know that.
+func (s *session) unnumber(id uint32) {
+	x := s.questions.get(id)
+	if x == nil || !x.noFinish || !isAnnounced(id) {
+		return
+	}
+	entry := *x
+	s.questions.remove(id)
+	entry.ref.id = s.questions.addNew(&entry)
 }
 
 // hand gives a result to whoever asked.

@@ -10,22 +10,27 @@ import (
 // the results of that one. We ask for it where a method of ours makes a tail call back to the caller: see call_forward.go.
 
 // takeFrom obeys Return.takeFromOtherQuestion: "the results of that other call should be used as the results
-// here. takeFromOtherQuestion can only used once per question."
+// here. takeFromOtherQuestion can only used once per question." Where nobody waits any more, the Return is the end of the
+// question, whatever becomes of the other call: an id that the peer has chosen is its own again.
 func (s *session) takeFrom(id uint32, q *questionRef, other uint32) error {
-	known, settled := false, false
+	known, settled, given := false, false, false
 	var res result
+	s.questions.visit(id, func(x *question) { given = x.finished })
 	var pins []pin
 	s.answers.visit(other, func(a *answer) {
 		if known = a.yourself && a.taker == nil; !known {
 			return
 		}
 		a.taker = q
-		if settled = a.pipe.res != nil; settled {
+		if settled = a.pipe.res != nil && !given; settled {
 			res, pins = a.share(), a.pipe.pins
 		}
 	})
 	if !known {
 		return fault("Return of question %d with the results of call %d, which are not kept or were taken", id, other)
+	}
+	if given {
+		return s.returned(id, result{err: errCanceled}, false)
 	}
 	s.questions.visit(id, func(x *question) { x.taking = true })
 	if settled {
@@ -51,9 +56,7 @@ func (s *session) take(q *questionRef, res result, pins []pin) error {
 	var pipelined [][]capnp.PipelineOp
 	s.questions.visit(q.id, func(x *question) {
 		x.taking = false
-		if !x.finished { // or nobody uses them, and what is pipelined can no longer be followed by a Disembargo
-			pipelined = x.pipelined
-		}
+		pipelined = x.pipelined
 	})
 	if res.err == nil && res.content.Message() != nil {
 		table := res.content.Message().CapTable()
