@@ -32,5 +32,6 @@ func (s *session) answerLessPipelined(m *lessPipelined) {
 	}
 	if a := s.answers.get(m.ref.id); a != nil && a.ref == m.ref && a.finished && a.pipe.res == nil {
 		s.cancelAnswer(m.ref.id)
+		s.adoptedFinished(a)
 	}
 }
