@@ -52,6 +52,7 @@ var (
 	errNull      = exc.New(exc.Failed, "", "call on a null capability")
 	errReleased  = exc.New(exc.Failed, "", "call on a released reference")
 	errFinished  = exc.New(exc.Failed, "", "the call is finished")
+	errCircle    = exc.New(exc.Failed, "", "promise resolved to itself")
 	errWithdrawn = exc.New(exc.Failed, "", "the provision was withdrawn by its introducer")
 )
 

@@ -314,8 +314,9 @@ func (a *promisedAnswer) close(r result) bool {
 // settled hands on what waits. Local callers follow resolutions, so what is pipelined goes to references, not
 // to the roads that they are on now. It says whether nothing of that is for the worker.
 func (a *promisedAnswer) settled(r result) (alone bool) {
+	pins, fixed := a.vat.pinBoth(r) // not under the lock: what came may lead to a itself
+	done := a.breakCircles(r, pins, fixed)
 	a.mu.Lock()
-	pins, fixed := a.vat.pinBoth(r)
 	a.pipe.fixed = fixed
 	out := a.pipe.settle(r, pins)
 	a.pipe.endEarly(a.vat)
@@ -325,6 +326,7 @@ func (a *promisedAnswer) settled(r result) (alone bool) {
 	fulfil := a.settleParts(a.parts, r, fixed)
 	a.parts = nil
 	a.mu.Unlock()
+	done()
 	for _, d := range out {
 		d.to.wake()
 	}

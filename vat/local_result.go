@@ -1,6 +1,10 @@
 package vat
 
-import "capnproto.org/go/capnp/v3"
+import (
+	"slices"
+
+	"capnproto.org/go/capnp/v3"
+)
 
 // deliverResult enters go-capnp: so it is for the vat's worker.
 type deliverResult promisedAnswer
@@ -47,6 +51,60 @@ func (v *Vat) pinBoth(r result) (pins, fixed []pin) {
 		pins, fixed = append(pins, p), append(fixed, v.pinClient(table.At(i)))
 	}
 	return pins, fixed
+}
+
+// breakCircles breaks the capabilities of a result that lead to results of the same call, for what is called on them would
+// go round for ever: a promise may have been resolved to what the call returns, and the call return that promise. The peer
+// may hold that for us until the call is finished, and the promise holds the call: so it is finished now. Nothing resolves
+// until done is called, with the results in place.
+func (a *promisedAnswer) breakCircles(r result, pins, fixed []pin) (done func()) {
+	if !slices.ContainsFunc(pins, pin.mayResolve) {
+		return func() {}
+	}
+	v, circle := a.vat, false
+	v.resolving.Lock()
+	for i := range pins {
+		if !goesRound(pins[i].road, answerRoad{a: a}) {
+			continue
+		}
+		circle = true
+		table, broken := r.content.Message().CapTable(), capnp.ErrorClient(errCircle)
+		old, was, wasFixed := table.At(i), pins[i], fixed[i]
+		v.later(func() { v.release(old) })
+		v.freeLater(&was, &wasFixed)
+		table.Set(capnp.CapabilityID(i), broken)
+		pins[i], fixed[i] = v.follow(broken), v.follow(broken)
+	}
+	return func() {
+		v.resolving.Unlock()
+		if circle {
+			a.finishEarly()
+		}
+	}
+}
+
+// finishEarly lets go of the question, if that has returned.
+func (a *promisedAnswer) finishEarly() {
+	var q *questionRef
+	a.mu.Lock()
+	if a.pipe.res != nil {
+		q, a.on = a.on, nil
+	}
+	a.mu.Unlock()
+	if q != nil {
+		q.drop()
+	}
+}
+
+// mayResolve says whether local callers of what p pins may yet go another way.
+func (p pin) mayResolve() bool {
+	switch to := p.road.(type) {
+	case *reference:
+		return to.isPromise
+	case callersOf, answerRoad:
+		return true
+	}
+	return false
 }
 
 // release is the ReleaseFunc that the caller got.

@@ -230,9 +230,9 @@ func (p *promise) settleOn(next pin) (fulfil func()) {
 	}
 	p.vat.resolving.Lock()
 	defer p.vat.resolving.Unlock()
-	if leadsTo(next.road, p) {
+	if goesRound(next.road, p) {
 		p.vat.freeLater(&next)
-		next = p.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
+		next = p.vat.follow(capnp.ErrorClient(errCircle))
 	}
 	// Local callers follow by the same road: where it is a promise of go-capnp's, by way of ours for it.
 	callers := p.vat.onward(next)

@@ -235,9 +235,9 @@ func (r *reference) settle(c capnp.Client) { r.settleOn(r.vat.pinClient(c)) }
 func (r *reference) settleOn(fixed pin) {
 	r.vat.resolving.Lock()
 	defer r.vat.resolving.Unlock()
-	if fixed.isOf(r) || leadsTo(fixed.road, r) {
+	if fixed.isOf(r) || goesRound(fixed.road, r) {
 		r.vat.freeLater(&fixed)
-		fixed = r.vat.follow(capnp.ErrorClient(failed("promise resolved to itself")))
+		fixed = r.vat.follow(capnp.ErrorClient(errCircle))
 	}
 	next := r.vat.onward(fixed)
 	r.mu.Lock()
@@ -382,29 +382,37 @@ func dropRoad(r road) {
 	}
 }
 
-// leadsTo says whether local callers who take the road from come by to, a reference or promise. It is certain only
-// as long as the caller holds Vat.resolving.
-func leadsTo(from, to road) bool {
-	for from != nil {
+// goesRound says whether local callers who take the road from come by to: a reference, a promise, or any part of an answer.
+// What is called there would go round for ever, and each would hold the next: so the promises on the way break. The caller
+// holds Vat.resolving, and breaks to.
+func goesRound(from, to road) bool {
+	var by []*promise
+	for !isPartOf(from, to) {
 		switch x := from.(type) {
 		case fixedRef:
 			from = x.r
-			continue
 		case callersOf:
 			from = x.promise
-			continue
-		}
-		if from == to {
-			return true
-		}
-		switch x := from.(type) {
+		case answerRoad:
+			from = x.current()
 		case *reference:
 			from = x.roadNow()
 		case *promise:
-			from = x.callersGo()
+			from, by = x.callersGo(), append(by, x)
 		default:
 			return false
 		}
 	}
-	return false
+	for _, p := range by {
+		p.breakWith(errCircle)
+	}
+	return true
+}
+
+func isPartOf(part, of road) bool {
+	if x, ok := part.(answerRoad); ok {
+		whole, ok := of.(answerRoad)
+		return ok && whole.a == x.a
+	}
+	return part == of
 }

@@ -150,12 +150,14 @@ func partition(feeds []feed, e *early) (in, rest []feed) {
 
 // setEarly implements sink.
 func (a *promisedAnswer) setEarly(r result) {
-	a.mu.Lock()
 	e := &early{result: r}
 	e.pins, e.fixed = a.vat.pinBoth(r)
+	done := a.breakCircles(r, e.pins, e.fixed)
+	a.mu.Lock()
 	out, taken := a.pipe.setEarly(e)
 	if !taken {
 		a.mu.Unlock()
+		done()
 		a.vat.later(e.free)
 		return
 	}
@@ -166,6 +168,7 @@ func (a *promisedAnswer) setEarly(r result) {
 	parts, a.parts = partition(a.parts, e)
 	fulfil := a.settleParts(parts, r, e.fixed)
 	a.mu.Unlock()
+	done()
 	for _, d := range out {
 		d.to.wake()
 	}
