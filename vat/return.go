@@ -79,6 +79,9 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 	default:
 		s.pipelinedReturned(x.on)
 	}
+	if e, ok := x.to.(*earlyReturn); ok && elsewhere {
+		s.emit(letGo(e.flight.end)) // nothing will come of it here
+	}
 	if x.finished {
 		// Nobody waits: what came is given back.
 		s.freeResult(res)
