@@ -1,7 +1,6 @@
 package vat
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -36,12 +35,13 @@ type earlyReturn struct {
 	paths    [][]uint16
 	promises []*promise   // nil: resolved to results that were set early
 	alive    atomic.Int32 // promises that are held
-	cancel   context.CancelFunc
-	flight   *flight
+	ref      *answerRef   // of the call, for its context and its flight
+	givenUp  callerWatch
 
 	mu    sync.Mutex
 	on    *questionRef // the call went out on a wire; held until it is settled
 	moved bool         // the promises were resolved to results kept elsewhere
+	over  bool         // its result is here
 }
 
 var _ sink = (*earlyReturn)(nil)
@@ -50,17 +50,26 @@ var _ sink = (*earlyReturn)(nil)
 func (e *earlyReturn) forwarded(q *questionRef) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.over { // it was let go of as it went out
+		e.caller.vat.later(q.drop)
+		return
+	}
 	e.on = q
 }
 
-// settle implements sink.
+// settle implements sink. Only the first result counts: a call that waits is settled as it is let go of.
 func (e *earlyReturn) settle(r result) {
-	e.mu.Lock()
-	moved, q := e.moved, e.on
-	e.on = nil
-	e.mu.Unlock()
-	e.cancel()
 	v := e.caller.vat
+	e.mu.Lock()
+	again, moved, q := e.over, e.moved, e.on
+	e.over, e.on = true, nil
+	e.mu.Unlock()
+	if again {
+		v.later(r.free)
+		return
+	}
+	e.givenUp.end()
+	e.ref.ctx.cancel()
 	v.later(func() {
 		for i, p := range e.promises {
 			if !moved && p != nil {
@@ -68,7 +77,7 @@ func (e *earlyReturn) settle(r result) {
 			}
 		}
 		r.free()
-		e.flight.end()
+		e.ref.flight.end()
 		if q != nil {
 			q.drop()
 		}
@@ -115,14 +124,15 @@ func (s *session) returnEarly(to road, c *call) {
 	if !running {
 		return
 	}
-	e := &earlyReturn{caller: s, paths: paths, cancel: ref.ctx.cancel, flight: &ref.flight}
+	e := &earlyReturn{caller: s, paths: paths, ref: ref}
 	res := e.results(s.vat)
 	ref.early = true
+	ref.caller.end()
 	c.ret, c.early = e, e
 	for _, p := range e.promises {
 		p.abandon = func() {
 			if e.alive.Add(-1) == 0 {
-				e.cancel()
+				e.ref.ctx.cancel()
 			}
 		}
 	}

@@ -26,6 +26,10 @@ func (c *call) waits() {
 					}
 				})
 			}
+		case *adoptedCall:
+			x.from.caller.watch(x.from.ctx, func() { x.settle(result{err: errCanceled}) })
+		case *earlyReturn:
+			x.givenUp.watch(x.ref.ctx, func() { x.settle(result{err: errCanceled}) })
 		}
 		return
 	}

@@ -80,7 +80,7 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 		s.pipelinedReturned(x.on)
 	}
 	if e, ok := x.to.(*earlyReturn); ok && elsewhere {
-		s.emit(letGo(e.flight.end)) // nothing will come of it here
+		s.emit(letGo(e.ref.flight.end)) // nothing will come of it here
 	}
 	if x.finished {
 		// Nobody waits: what came is given back.
