@@ -28,7 +28,7 @@ func (e *sendFrame) apply(s *session) {
 	}
 }
 
-func (e *sendFrame) discard(*session, error) {}
+func (e *sendFrame) discard(s *session, _ error) { s.vat.resetLater((*capnp.Message)(e)) }
 
 // sendShared is sendFrame for a message of which the tables keep a part.
 type sendShared capnp.Message
@@ -39,7 +39,7 @@ func (e *sendShared) apply(s *session) {
 	s.vat.resetLater(msg)
 }
 
-func (e *sendShared) discard(*session, error) {}
+func (e *sendShared) discard(s *session, _ error) { s.vat.resetLater((*capnp.Message)(e)) }
 
 // readThrough recycles a message that nobody looks at any more.
 type readThrough capnp.Message

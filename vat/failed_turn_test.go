@@ -3,7 +3,10 @@ package vat
 import (
 	"testing"
 
+	"capnproto.org/go/capnp/v3"
 	"capnproto.org/go/capnp/v3/exc"
+
+	"github.com/vatwork/vatwork/vat/internal/testapi"
 )
 
 // brokenHost has no cells to give; those that were there before are used again.
@@ -48,6 +51,32 @@ func TestFailedTurnLetsGo(t *testing.T) {
 			<-s.done
 			check(keepOn(t.Context(), c.locals["bob"], c.locals["alice"]))
 			c.objects["bob"].letGo()
+		})
+	}
+}
+
+// What was in a message that is not sent after all is let go of, whether it was copied into that or not.
+func TestFailedTurnLetsGoOfWhatItSends(t *testing.T) {
+	for name, prepared := range map[string]bool{"as it is": true, "copied": false} {
+		t.Run(name, func(t *testing.T) {
+			c := newCluster(t, "alice", "bob")
+			mine, client := newProbe("mine")
+			i, _ := c.byName["alice"].importOf(capnp.Client(c.ready("alice", "bob")))
+			call, answer, err := c.byName["alice"].newLocalCall(t.Context(), capnp.Send{
+				Method:    capnp.Method{InterfaceID: testapi.Probe_TypeID, MethodID: 3},
+				ArgsSize:  capnp.ObjectSize{PointerCount: 1},
+				PlaceArgs: func(s capnp.Struct) error { return testapi.Probe_keep_Params(s).SetProbe(client) },
+			}, i)
+			check(err)
+			call.prepared = prepared
+			c.session("alice", "bob").inspect(func(s *session) {
+				s.putImport(&toImport{i, call})
+				panic("on purpose")
+			})
+			_, err = answer.promise.Answer().Struct()
+			wantError(t, err, exc.Disconnected, "")
+			answer.release()
+			arrives(t, "the end of the object", mine.down)
 		})
 	}
 }
