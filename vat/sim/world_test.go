@@ -52,6 +52,7 @@ type member struct {
 
 	mu   sync.Mutex
 	life int
+	over bool // nothing is held any more: what a call of before a crash brings yet is let go of
 	vat  *vat.Vat
 	root simapi.Node
 	pool []*ref
@@ -200,7 +201,7 @@ func (m *member) back(r *ref) {
 	m.mu.Lock()
 	m.pool = append(m.pool, r)
 	var gone *ref
-	if r.life != m.life {
+	if r.life != m.life || m.over {
 		gone, m.pool = r, m.pool[:len(m.pool)-1]
 	} else if len(m.pool) > 12 {
 		i := m.rand.IntN(len(m.pool))
@@ -288,8 +289,7 @@ func (w *world) end() {
 	for _, m := range w.members {
 		m.mu.Lock()
 		pool := m.pool
-		m.pool = nil
-		m.life++
+		m.pool, m.over = nil, true
 		m.mu.Unlock()
 		for _, r := range pool {
 			r.node.Release()
