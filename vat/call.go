@@ -2,7 +2,7 @@ package vat
 
 import (
 	"context"
-	"sync"
+	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
 
@@ -32,6 +32,7 @@ type call struct {
 	msg      *capnp.Message
 	prepared bool
 	here     bool // it goes to an object actor, and so never onto a wire
+	released atomic.Bool
 
 	// early is set where the caller was given promises for the results already (see earlyReturn).
 	early *earlyReturn
@@ -43,40 +44,37 @@ type call struct {
 	release func()
 	from    *flow // where it is counted, with that size, until the parameters are released
 	size    int64
-	once    sync.Once
 
 	// What a call comes by, each for whoever has it at that time: so that it needs no memory at every stop.
-	to       road            // see putCall
-	toImport toImport        // in the mailbox of a session
-	deliver  deliver         // to an object
-	returner returner        // for its method
-	question *asked          // for its question, if there is memory for that
-	waiting  *actors.Waiting // in front of an object actor, likewise
-	sent     sentCall        // on a wire
+	to        road            // see putCall and callToImport
+	returner  returner        // for its method
+	question  *asked          // for its question, if there is memory for that
+	waiting   *actors.Waiting // in front of an object actor, likewise
+	sent      *questionRef    // on a wire
+	sentAs    sentAs
+	delivered bool // see deliverCall
 }
 
-type sentCall struct {
-	q            *questionRef
-	unsure, kept bool
-}
+type sentAs struct{ unsure, kept bool }
 
 // releaseArgs lets go of the parameters. It may enter go-capnp, so it is for the worker, or for code that is
 // outside of any turn.
 func (c *call) releaseArgs() {
-	c.once.Do(func() {
-		if c.release != nil {
-			c.release()
-		}
-		if msg := c.msg; msg != nil {
-			c.msg = nil
-			c.vat.empty(msg)
-			recycle(msg)
-		}
-		if c.from != nil {
-			c.from.calls.Add(-1)
-			c.from.bytes.Add(-c.size)
-		}
-	})
+	if c.released.Swap(true) {
+		return
+	}
+	if c.release != nil {
+		c.release()
+	}
+	if msg := c.msg; msg != nil {
+		c.msg = nil
+		c.vat.empty(msg)
+		recycle(msg)
+	}
+	if c.from != nil {
+		c.from.calls.Add(-1)
+		c.from.bytes.Add(-c.size)
+	}
 }
 
 // releaseLater is releaseArgs for turns: the parameters may hold references whose Shutdown enters code that is not ours.

@@ -75,7 +75,7 @@ type callSent call
 
 func (e *callSent) apply(s *session) {
 	c := (*call)(e)
-	q, unsure, kept := c.sent.q, c.sent.unsure, c.sent.kept
+	q, unsure, kept := c.sent, c.sentAs.unsure, c.sentAs.kept
 	if !unsure {
 		c.releaseLater()
 	}
@@ -89,7 +89,7 @@ func (e *callSent) apply(s *session) {
 
 // discard leaves the caller to the end of the session: the question is in its table.
 func (e *callSent) discard(*session, error) {
-	if c := (*call)(e); !c.sent.unsure {
+	if c := (*call)(e); !c.sentAs.unsure {
 		c.releaseLater()
 	}
 }

@@ -70,7 +70,7 @@ func TestFailedTurnLetsGoOfWhatItSends(t *testing.T) {
 			check(err)
 			call.prepared = prepared
 			c.session("alice", "bob").inspect(func(s *session) {
-				s.putImport(&toImport{i, call})
+				s.putImport(i, call)
 				panic("on purpose")
 			})
 			_, err = answer.promise.Answer().Struct()

@@ -52,8 +52,8 @@ var _ holder = (*importRef)(nil)
 func (i *importRef) put(p parcel) {
 	i.used.Store(true)
 	if c, ok := p.(*call); ok {
-		c.toImport = toImport{i, c}
-		i.s.putParcel(&c.toImport, c)
+		c.to = i
+		i.s.putParcel((*callToImport)(c), c)
 		return
 	}
 	i.s.putParcel(&toImport{i, p}, p)
@@ -74,16 +74,24 @@ type (
 		i *importRef
 		parcel
 	}
-	dropImport importRef
+	callToImport call // to the import that it has as its road: so it needs no memory for that
+	dropImport   importRef
 )
 
+// taken is the call, on its way no more, and the import.
+func (m *callToImport) taken() (*importRef, *call) {
+	i := m.to.(*importRef)
+	m.to = nil
+	return i, (*call)(m)
+}
+
 // putImport sends a parcel on. It is held by whoever put it, so the import is there.
-func (s *session) putImport(m *toImport) {
-	if err := s.circular[m.i.id]; err != nil {
-		s.emit(letGo(func() { m.parcel.reject(err) }))
+func (s *session) putImport(i *importRef, p parcel) {
+	if err := s.circular[i.id]; err != nil {
+		s.emit(letGo(func() { p.reject(err) }))
 		return
 	}
-	s.putWire(wireTarget{id: m.i.id}, m.parcel, nil)
+	s.putWire(wireTarget{id: i.id}, p, nil)
 }
 
 // importCap is a client for the import id, which the peer has just sent once more. The caller releases it.

@@ -107,21 +107,25 @@ func (o *object) drop() {
 }
 
 func (o *object) put(p parcel) {
-	var d *deliver
 	if c, ok := p.(*call); ok {
-		d = &c.deliver
-		d.parcel, d.done = c, false
-	} else {
-		d = &deliver{parcel: p}
+		c.delivered = false
+		o.hand((*deliverCall)(c), p, &c.delivered)
+		return
 	}
+	d := &deliver{parcel: p}
+	o.hand(d, p, &d.done)
+}
+
+// hand puts m, which brings p, where it is done with, or will be.
+func (o *object) hand(m any, p parcel, done *bool) {
 	if o.queue != nil {
-		if !o.queue.Enqueue(d) {
+		if !o.queue.Enqueue(m) {
 			p.reject(disconnected("the object has stopped"))
 		}
 		return
 	}
-	o.vat.system.Root.Send(o.pid, d)
-	if !d.done {
+	o.vat.system.Root.Send(o.pid, m)
+	if !*done {
 		p.reject(failed("the object could not take the call: its actor has failed"))
 	}
 }
@@ -150,7 +154,8 @@ type (
 		parcel parcel
 		done   bool
 	}
-	stopObject struct{}
+	deliverCall call // which needs no memory for that
+	stopObject  struct{}
 )
 
 // objectActor hands parcels to one hook. It never restarts: the hook is not its to make anew.
@@ -162,8 +167,11 @@ type objectActor struct {
 
 func (a *objectActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
+	case *deliverCall:
+		a.call((*call)(m))
+		m.delivered = true
 	case *deliver:
-		a.deliver(m.parcel)
+		strayed(m.parcel)
 		m.done = true
 	case *stopObject:
 		ctx.Stop(ctx.Self())
@@ -172,15 +180,6 @@ func (a *objectActor) Receive(ctx actor.Context) {
 			a.stopped = true
 			a.snap.Release()
 		}
-	}
-}
-
-func (a *objectActor) deliver(p parcel) {
-	switch p := p.(type) {
-	case *call:
-		a.call(p)
-	default:
-		strayed(p)
 	}
 }
 

@@ -115,7 +115,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	s.send(m)
 	s.flushBroken()
-	c.sent = sentCall{q, unsure, keep}
+	c.sent, c.sentAs = q, sentAs{unsure, keep}
 	s.emit((*callSent)(c))
 }
 
@@ -243,7 +243,7 @@ func (s *session) putDirect(to road, p parcel) {
 		i, ok = f.r.born, true
 	}
 	if ok && i.s == s && !s.vat.breaks(hook.Direct) {
-		s.putImport(&toImport{i, p})
+		s.putImport(i, p)
 		return
 	}
 	s.deliver(to, p)

@@ -137,8 +137,10 @@ func (s *session) handle(m any) error {
 	switch m := m.(type) {
 	case *protocolError:
 		return fault("%s", m.reason)
+	case *callToImport:
+		s.putImport(m.taken())
 	case *toImport:
-		s.putImport(m)
+		s.putImport(m.i, m.parcel)
 	case *toPipeline:
 		s.putPipeline(m)
 	case *toEmbargo:

@@ -202,6 +202,8 @@ func (a *sessionActor) attempt(turn func() error) bool {
 func (a *sessionActor) abandon(m any) {
 	var p parcel
 	switch m := m.(type) {
+	case *callToImport:
+		p = (*call)(m)
 	case *toImport:
 		p = m.parcel
 	case *toPipeline:

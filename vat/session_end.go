@@ -46,6 +46,8 @@ func (a *sessionActor) refuse(m any) { a.refuseWith(m, a.s.why()) }
 func (a *sessionActor) refuseWith(m any, why error) {
 	s := a.s
 	switch m := m.(type) {
+	case *callToImport:
+		(*call)(m).reject(why)
 	case *toImport:
 		m.parcel.reject(why)
 	case *toPipeline:
