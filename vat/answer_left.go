@@ -69,7 +69,7 @@ func (a *answerRef) awaited() (yes bool) {
 }
 
 // unawaited: who waited for the results has left, after the introducer. It is called outside of turns of s, too.
-func (a *answerRef) unawaited() { a.s.tell(&lessPipelined{a}) }
+func (a *answerRef) unawaited() { a.s.tellOr(&lessPipelined{a}, a.stop) }
 
 // endLeft: what waits is rejected with the session, and what runs is canceled unless a third party has accepted
 // its results.
@@ -99,7 +99,17 @@ func (a *answerRef) rejectLeft(why error) {
 	for _, p := range left.queue {
 		p.reject(why)
 	}
-	if left.on != nil {
-		left.on.drop()
+	a.leave(left.on)
+}
+
+// leave lets go of q, on which the call went out, if it did, for the session that asked has ended; but not before a third
+// party that awaits the results has them or has left.
+func (a *answerRef) leave(q *questionRef) {
+	switch {
+	case q == nil:
+	case a.ctx != nil && a.awaited():
+		a.ctx.AfterFunc(q.drop)
+	default:
+		q.drop()
 	}
 }

@@ -54,7 +54,7 @@ type (
 // forwarded implements sink.
 func (a *answerRef) forwarded(q *questionRef) {
 	if !a.s.post(&forwardedAnswer{a, q}) {
-		q.drop()
+		a.leave(q)
 		return
 	}
 	a.s.wake()

@@ -69,7 +69,7 @@ func (a *sessionActor) refuseWith(m any, why error) {
 		m.q.end(why)
 		m.target.drop()
 	case *forwardedAnswer:
-		m.q.drop()
+		m.ref.leave(m.q)
 	case *earlyAnswer:
 		s.vat.later(m.res.free)
 	case *withdraw:
@@ -187,14 +187,6 @@ func (s *session) endAnswers(why error) {
 			s.vat.freeLater(&x.pipe.pins[i])
 		}
 		x.pipe.endEarly(s.vat)
-		if x.pipe.res != nil {
-			s.vat.later(x.pipe.res.free)
-		} else if x.pipe.on != nil {
-			x.pipe.on.drop()
-		}
-		if x.pipe.res == nil {
-			breakFeeds(s.vat, x.feeds, why)
-		}
 		kept := false
 		for _, k := range x.ref.kept {
 			if k.provision != nil {
@@ -204,6 +196,12 @@ func (s *session) endAnswers(why error) {
 					return out
 				})
 			}
+		}
+		if x.pipe.res != nil {
+			s.vat.later(x.pipe.res.free)
+		} else {
+			x.ref.leave(x.pipe.on)
+			breakFeeds(s.vat, x.feeds, why)
 		}
 		if p := x.provides; p != nil {
 			p.visit(func(p *provision) []outcome { p.provide = nil; return p.end(lost) })
