@@ -28,7 +28,7 @@ type sessionActor struct {
 	redials   int
 	probing   bool        // see suspect.go
 	suspicion *suspected  // that arose meanwhile
-	again     bool        // the peer was at rest as we were not, and has been dialed again
+	again     bool        // the peer was at rest as we were not, has been dialed again, and not been heard since
 	idle      *time.Timer // while at rest
 	rest      int         // counts the times of rest
 	turns     uint64      // counted
@@ -162,6 +162,7 @@ func (a *sessionActor) frame(msg *capnp.Message) error {
 	err := a.s.onFrame(msg)
 	if taken = err == nil; taken {
 		a.unread.heard()
+		a.again = false
 	}
 	return err
 }

@@ -82,11 +82,21 @@ func TestIdleRace(t *testing.T) {
 	}
 }
 
-// idleRace has asker ask while the session is ending for rester.
+// idleRace has asker ask while the session is ending for rester, more than once.
 func idleRace(t *testing.T, asker, rester string, both bool) {
 	c := newCluster(t)
 	c.start(asker, resting(time.Hour))
 	c.start(rester, resting(time.Minute))
+	for range 3 {
+		c.idleRace(asker, rester, both)
+	}
+	c.wantSessions(asker, 1)
+	c.wantSessions(rester, 1)
+}
+
+func (c *cluster) idleRace(asker, rester string, both bool) {
+	t := c.t
+	before := len(c.objects[rester].seen())
 	p := testapi.Probe(c.byName[asker].Bootstrap(t.Context(), id(rester)))
 	c.wantNote(p)
 	p.Release()
@@ -95,20 +105,24 @@ func idleRace(t *testing.T, asker, rester string, both bool) {
 	there.Hold()
 	back.Hold()
 	time.Sleep(time.Minute - 1)
-	p = c.bootstrap(asker, rester)
 	var ends []func() error
-	for n := range uint32(3) {
-		ans, release := p.Note(t.Context(), noting(2, n+1))
-		defer release()
-		ends = append(ends, func() error { _, err := ans.Struct(); return err })
+	ask := func(at, of string, from, n uint32) {
+		p := testapi.Probe(c.byName[at].Bootstrap(t.Context(), id(of)))
+		for i := range n {
+			ans, release := p.Note(t.Context(), noting(from, i+1))
+			ends = append(ends, func() error {
+				_, err := ans.Struct()
+				release()
+				return err
+			})
+		}
+		p.Release()
 	}
+	ask(asker, rester, 2, 3)
 	time.Sleep(time.Nanosecond)
 	c.wantSessions(rester, 0)
 	if both {
-		q := c.bootstrap(rester, asker)
-		ans, release := q.Note(t.Context(), noting(3, 1))
-		defer release()
-		ends = append(ends, func() error { _, err := ans.Struct(); return err })
+		ask(rester, asker, 3, 1)
 	}
 	there.Free()
 	back.Free()
@@ -117,17 +131,15 @@ func idleRace(t *testing.T, asker, rester string, both bool) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
-	notes := c.objects[rester].seen()
+	notes := c.objects[rester].seen()[before:]
 	if len(notes) != 4 {
-		t.Errorf("%d notes, want 4: %v", len(notes), notes)
+		t.Fatalf("%d notes, want 4: %v", len(notes), notes)
 	}
 	for i := range notes[1:] {
 		if notes[i+1] != (note{2, uint32(i + 1)}) {
 			t.Errorf("out of order: %v", notes)
 		}
 	}
-	c.wantSessions(asker, 1)
-	c.wantSessions(rester, 1)
 }
 
 // What is asked of a session that ends for lack of use before the question is posted goes to a new one.
