@@ -131,7 +131,8 @@ func (w *fuzzWorld) run() {
 			w.settle()
 		}
 	}
-	if w.lawful && !w.clumsy && !w.forwards { // whose peers may have calls wait for each other, up to the end
+	if w.lawful && !w.clumsy {
+		w.forwards = false // what is open is answered by who was asked
 		w.windUp()
 	}
 	for _, p := range w.peers {

@@ -69,3 +69,46 @@ func TestAnnouncedIDAgain(t *testing.T) {
 		})
 	})
 }
+
+// What the recipient had pipelined keeps a call that it has finished, and that alone: it is canceled with the last of it.
+func TestAnsweredAndPipelined(t *testing.T) {
+	answeredTest(t, func(carol *localCode, alice, bob *raw) {
+		bob.forward(1, "wait", "g", "alice", nonceA)
+		bob.want("return 1 resultsSentElsewhere")
+		alice.want("thirdPartyAnswer 1073741824")
+		alice.call(2, onAnswer(announced), "creek", "first")
+		alice.call(3, onAnswer(announced), "creek", "second")
+		bob.finish(1)
+		alice.finish(announced)
+		alice.finish(2)
+		alice.want("return 2 canceled")
+		carol.st.wantRan("carol", "wait g")
+		alice.finish(3)
+		alice.wantInAnyOrder("return 3 canceled", "return 1073741824 canceled")
+		carol.st.wantRan("carol", "wait g", "canceled g")
+	})
+}
+
+// A call to what its own results are to say: it waits for as long as somebody waits for it, and no longer.
+func TestAnsweredByItself(t *testing.T) {
+	answeredTest(t, func(carol *localCode, alice, bob *raw) {
+		bob.accept(1, "bob", nonceB, "")
+		bob.forwardTo(rawTarget{answer: true, id: 1, whole: true}, 2, "creek", "x", "alice", nonceA)
+		bob.want("return 2 resultsSentElsewhere")
+		alice.want("thirdPartyAnswer 1073741824")
+		bob.provide(3, onAnswer(2), "bob", nonceB)
+		bob.wantInAnyOrder("return 1 senderPromise 1", "return 3")
+		bob.finish(1)
+		bob.finish(3)
+		bob.release(1, 1)
+		bob.finish(2)
+		if bob.silence(); carol.m.v.Tables().Promises == 0 {
+			t.Error("it does not wait")
+		}
+		alice.finish(announced)
+		alice.want("return 1073741824 canceled")
+		if n := carol.m.v.Tables().Promises; n != 0 {
+			t.Errorf("%d promises are left", n)
+		}
+	})
+}

@@ -47,9 +47,15 @@ func (r *raw) answer(id uint32, introducer, nonce string) {
 // forward calls import 0, with the results for the vat called recipient.
 func (r *raw) forward(id uint32, method, text, recipient, nonce string) {
 	r.t.Helper()
+	r.forwardTo(onImport(0), id, method, text, recipient, nonce)
+}
+
+// forwardTo calls something else.
+func (r *raw) forwardTo(to rawTarget, id uint32, method, text, recipient, nonce string) {
+	r.t.Helper()
 	r.send(func(m rpc.Message) {
 		c := must(m.NewCall())
-		writeCall(c, id, onImport(0), method, text, nil)
+		writeCall(c, id, to, method, text, nil)
 		check(c.SendResultsTo().SetThirdParty(toAwait(m.Segment(), recipient, nonce)))
 	})
 }
