@@ -25,6 +25,7 @@ type Queue struct {
 	// dispatcher, where set, gets all turns, and Run does no more than Wake: for tests that pick the
 	// next mailbox themselves.
 	dispatcher actor.Dispatcher
+	runners    *Runners // nil: a new goroutine each time
 	invoker    actor.MessageInvoker
 
 	mu        sync.Mutex
@@ -46,6 +47,12 @@ func NewQueue(dispatcher actor.Dispatcher) *Queue {
 	q.idle.L, q.room.L = &q.mu, &q.mu
 	limit := throughput(dispatcher)
 	q.all = func() { q.turns(limit) }
+	return q
+}
+
+// By has q run its turns by r, where no poster does. It is to be called before the first message.
+func (q *Queue) By(r *Runners) *Queue {
+	q.runners = r
 	return q
 }
 
@@ -99,7 +106,11 @@ func (q *Queue) schedule() {
 		q.dispatcher.Schedule(q.all)
 		return
 	}
-	go q.all()
+	if q.runners == nil {
+		go q.all()
+		return
+	}
+	q.runners.Go(q.all)
 }
 
 // start makes the caller the one who runs turns, if there are any to run and nobody does.

@@ -44,7 +44,7 @@ func (v *Vat) session(peer transport.VatID, addrs []string) *session {
 func (v *Vat) newSessionLocked(peer transport.VatID, addrs []string, dialed bool) *session {
 	a := &sessionActor{cells: actors.NewBrood()}
 	s := newSession(v, peer, a)
-	s.queue = actors.NewQueue(v.hooks.Dispatcher)
+	s.queue = actors.NewQueue(v.hooks.Dispatcher).By(&v.runners)
 	s.addrs, s.dialed = addrs, dialed
 	a.s = s
 	if v.closed {

@@ -38,8 +38,9 @@ type Vat struct {
 	root       *actor.PID
 	ctx        context.Context // done when the vat closes
 	cancel     context.CancelFunc
-	worker     actors.Worker // what enters go-capnp
-	hooks      hook.Hooks    // of a simulation
+	worker     actors.Worker  // what enters go-capnp
+	runners    actors.Runners // run turns of sessions that are woken
+	hooks      hook.Hooks     // of a simulation
 	goroutines sync.WaitGroup
 	serial     atomic.Uint64
 	promises   atomic.Int64
@@ -321,5 +322,6 @@ func (v *Vat) shutDown() {
 	v.worker.Wait()
 	v.watches.close()
 	v.worker.End()
+	v.runners.End()
 	v.system.Shutdown()
 }
