@@ -91,6 +91,7 @@ func TestReferenceLetGoBeforeItsResolveIsTaken(t *testing.T) {
 	}
 	s := c.session("alice", "bob")
 	busy, proceed := make(chan struct{}), make(chan struct{})
+	s.queue.WaitIdle() // or who reads frames runs that turn, and reads no Resolve
 	go s.inspect(func(*session) { close(busy); <-proceed })
 	arrives(t, "a turn", busy)
 	resolver.Fulfill(own.AddRef())
