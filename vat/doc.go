@@ -42,7 +42,10 @@
 // Limits.Dial is left alone for Limits.Unreached.
 //
 // A capability that is passed on before its first call is picked up by whoever gets it in the end: those on the way
-// sign that they passed it on, and never connect to the host.
+// sign that they passed it on, and never connect to the host. Not so what an imported promise resolves to, or a Bootstrap or
+// an Accept that was called before it returned: that is picked up at once, also where only other vats hold it by now. For
+// go-capnp does not tell the references of local code from those that exports keep, and local code is to find the
+// shorter road when it calls next.
 //
 // # Admission
 //
