@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/vatwork/vatwork/bench/systems"
+	"github.com/vatwork/vatwork/bench/wire"
 )
 
 // each runs a benchmark of each system.
@@ -89,4 +90,26 @@ func BenchmarkForward(b *testing.B) {
 		data := make([]byte, 16)
 		return func(ctx context.Context) error { return systems.Call(ctx, desk, data) }
 	})
+}
+
+func BenchmarkLocal(b *testing.B) {
+	v, spawn, err := systems.NewObjects()
+	closed(b, v, err)
+	for _, name := range []string{"vatwork", "go-capnp"} {
+		object := map[string]func() (wire.Echo, error){"vatwork": spawn, "go-capnp": systems.NewServer}[name]
+		for _, callers := range []int{1, 64} {
+			b.Run(fmt.Sprintf("%s/callers=%d", name, callers), func(b *testing.B) {
+				echo, err := object()
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer echo.Release()
+				b.ReportAllocs()
+				b.ResetTimer()
+				if err := together(b.N, callers, func() error { return systems.Call(b.Context(), echo, make([]byte, 16)) }); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
 }
