@@ -131,18 +131,26 @@ func (a *adoption) again() (capnp.ClientSnapshot, bool) {
 	return a.self.AddRef(), true
 }
 
-// hold implements holder: for a promise of the vat's own code there is nothing to count.
+// hold implements holder. A promise of the vat's own code is held as well by the snapshots of it that most pins have; but not
+// all: what is pinned to a reference that has settled on it has one of the reference.
 func (p *promise) hold() {
-	if a := p.adopted; a != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		a.pins++
+	a := p.adopted
+	if a == nil {
+		p.actor.state.pins.Add(1)
+		return
 	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.pins++
 }
 
+// drop implements holder. It is for code outside of the turns of promises.
 func (p *promise) drop() {
 	a := p.adopted
 	if a == nil {
+		if p.actor.state.pins.Add(-1) == 0 {
+			p.endIfOver()
+		}
 		return
 	}
 	a.mu.Lock()

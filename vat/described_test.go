@@ -21,9 +21,7 @@ func TestPromiseIsSentAgainBeforeItsResolve(t *testing.T) {
 	v := c.byName["bob"]
 	describe := func(s *session) rpc.CapDescriptor {
 		d := must(rpc.NewRootCapDescriptor(newMessage().Segment()))
-		p := v.pinClient(at)
-		s.describeOwn(d, newPin(at.Snapshot(), p.road)) // by the client that was exported, wherever it leads by now
-		p.snap.Release()
+		s.describeOwn(d, v.pinClient(at))
 		return d
 	}
 	var first, second rpc.CapDescriptor

@@ -77,6 +77,18 @@ type askDisembargo struct {
 	leaves   *importRef   // whose callers have another road now; nil if none have
 }
 
+// apply has it asked for: it is an effect, of a turn in whose mailbox there are calls that it has to be behind.
+func (a *askDisembargo) apply(s *session) { s.tellOr(a, a.letGo) }
+
+func (a *askDisembargo) discard(*session, error) { a.letGo() }
+
+// letGo is for one that is not sent.
+func (a *askDisembargo) letGo() {
+	if a.q != nil {
+		a.q.drop()
+	}
+}
+
 // tellDisembargo is for turns of s.
 func (s *session) tellDisembargo(a *askDisembargo) {
 	if s.vat.breaks(hook.OwnMailbox) {
@@ -88,11 +100,9 @@ func (s *session) tellDisembargo(a *askDisembargo) {
 }
 
 func (s *session) sendDisembargo(a *askDisembargo) {
-	if a.q != nil {
-		defer a.q.drop()
-		if a.q.gone != nil {
-			return
-		}
+	defer a.letGo()
+	if a.q != nil && a.q.gone != nil {
+		return
 	}
 	if a.leaves != nil {
 		a.leaves.gone = true

@@ -109,9 +109,7 @@ func (s *session) embargoResult(to pin, q *questionRef, path []capnp.PipelineOp)
 	s.embargoes.visit(e.id, func(x *embargo) { x.ref = ref })
 	q.hold()
 	s.questions.visit(q.id, func(x *question) { x.dropped = false }) // it may have been let go for as long as calls on it are under way
-	s.emit(do(func() {
-		s.tell(&askDisembargo{target: wireTarget{onAnswer: true, id: q.id, path: path}, loopback: e.id, q: q})
-	}))
+	s.emit(&askDisembargo{target: wireTarget{onAnswer: true, id: q.id, path: path}, loopback: e.id, q: q})
 	return client
 }
 

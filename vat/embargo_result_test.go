@@ -39,6 +39,39 @@ func TestEmbargoOnWhatWasLetGo(t *testing.T) {
 	}
 }
 
+// The Disembargo holds its question until it has gone out. Where it never does, that is let go of all the same: with an
+// Accept it keeps the way through the introducer, whose session goes on.
+func TestDisembargoThatIsNeverSent(t *testing.T) {
+	for name, sent := range map[string]bool{"the turn fails": false, "the session ends first": true} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := plainSession(t, true)
+			check(s.turn(bootstrapFrame(0)))
+			settleAll(t, s)
+			q := newQuestionRef(s, 1)
+			s.ask(q, &question{inFlight: 1, pipelined: [][]capnp.PipelineOp{{{Field: 0}}}})
+			frame := must(capnp.Unmarshal(must(ourOwn(q.id, 0).Message().Marshal())))
+			check(s.onFrame(frame))
+
+			why := disconnected("the link was cut")
+			if sent {
+				for _, e := range s.out {
+					e.apply(s) // so it is in the mailbox
+				}
+			} else {
+				s.discard(s.out, why)
+			}
+			s.vat.resetLater(frame)
+			s.end.Store(&why)
+			(&sessionActor{s: s}).letGo(why)
+			q.drop()
+			if n := q.holds.Load(); n != 0 {
+				t.Errorf("%d still hold the question", n)
+			}
+			s.vat.worker.Wait()
+		})
+	}
+}
+
 // ourOwn is a Return whose results are a struct with an export of ours.
 func ourOwn(id, export uint32) rpc.Message {
 	m, r := msgReturn(id)

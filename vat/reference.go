@@ -349,17 +349,16 @@ func (r *reference) resolvedTo() pin {
 	return r.fixed.again()
 }
 
-// end is a pin on where what is pinned to r goes now. Where it keeps nothing alive itself, a pin on r is needed besides,
-// with which lives what callers follow; not so what r settled on, which is kept for fixedRefs alone.
-func (r *reference) end() pin {
+// end is the road of what is pinned to r now, held for the caller.
+func (r *reference) end() road {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	if r.fixed != nil {
-		return r.fixed.again()
-	}
 	to := r.road
-	if r.isPromise && r.next == nil && !r.shut {
+	switch {
+	case r.isPromise && r.next == nil && !r.shut:
 		to = fixedRef{r}
+	case r.fixed != nil:
+		to = r.fixed.road
 	}
 	switch x := to.(type) {
 	case *reference:
@@ -373,7 +372,7 @@ func (r *reference) end() pin {
 	if h, ok := to.(holder); ok {
 		h.hold()
 	}
-	return pin{road: to}
+	return to
 }
 
 func dropRoad(r road) {

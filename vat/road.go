@@ -110,12 +110,7 @@ func (v *Vat) pinClient(c capnp.Client) pin {
 	p := v.follow(c)
 	switch to := p.road.(type) {
 	case *reference:
-		end := to.end()
-		if end.snap.IsValid() {
-			v.freeLater(&p)
-			return end
-		}
-		p.road = end.road
+		p.road = to.end()
 	case callersOf:
 		p.road = to.promise
 	case answerRoad:

@@ -65,6 +65,8 @@ func (a *sessionActor) refuseWith(m any, why error) {
 	case *askAccept:
 		m.unsent(why)
 		s.acceptFailed(m.q, m.at)
+	case *askDisembargo:
+		m.letGo()
 	case *askProvide:
 		m.q.end(why)
 		m.target.drop()
