@@ -50,12 +50,12 @@ func (s *subject) measure(ctx context.Context, d time.Duration) error {
 const (
 	restTime   = 10 * time.Millisecond
 	restAllocs = 300
-	maxRest    = 2 * time.Second // what is busy all the time is not waited for any longer
+	maxRest    = time.Second // what is busy all the time is not waited for any longer
 )
 
-// rest waits until what the operations have left behind is done, and the garbage is gone. A runtime that returns results
-// sooner than it is through with a call (go-capnp sends its Finishes later, for up to half a second after 64 callers)
-// would else go on while the next subject is measured, and on its account.
+// rest waits until what the operations have left behind is done. A runtime that returns results sooner than it is through
+// with a call (go-capnp sends its Finishes later, for up to half a second after 64 callers) would else go on while the next
+// subject is measured, and on its account.
 func (s *subject) rest(ctx context.Context) error {
 	last, err := s.usage()
 	for end := time.Now().Add(maxRest); err == nil && ctx.Err() == nil && time.Now().Before(end); {
@@ -68,7 +68,6 @@ func (s *subject) rest(ctx context.Context) error {
 			break
 		}
 	}
-	runtime.GC()
 	return err
 }
 
