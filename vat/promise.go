@@ -28,7 +28,7 @@ type promise struct {
 	pid      *actor.PID
 	actor    *promiseActor
 	abandon  func()    // nobody holds it any more
-	adopted  *adoption // it stands for a promise of go-capnp's
+	adopted  *adoption // it stands for a promise of go-capnp's, or a part of results
 	resolver capnp.Resolver[capnp.Client]
 }
 

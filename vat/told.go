@@ -161,19 +161,30 @@ func endOf(to road) road {
 }
 
 // onward is a pin on where local callers go who came by p: on from there, wherever that resolves to. Not so from
-// where others have been told that p ends, for ever: what the callers put on p is on that road, which what p
-// resolves to may have left since, so that is where they stay. It borrows p.
+// where others have been told that p ends: what the callers put on p is on that road, which what p resolves to may have
+// left since, so that is where they stay. That is an import, for ever, or a promise of ours which stands for part of the
+// results of a call, or for a promise of go-capnp's, until it resolves. It borrows p.
 func (v *Vat) onward(p pin) pin {
 	next := v.followed(p)
-	i, ok := endOf(p.road).(*importRef)
-	if !ok || !i.left.Load() || staysOn(next.road, i) || v.breaks(hook.PinAtOnce) {
-		return next
+	switch end := endOf(p.road).(type) {
+	case *promise:
+		if a := end.adopted; a != nil {
+			if self, ok := a.again(); ok {
+				v.freeLater(&next)
+				return newPin(self, callersOf{end})
+			}
+		}
+	case *importRef:
+		if !end.left.Load() || staysOn(next.road, end) || v.breaks(hook.PinAtOnce) {
+			return next
+		}
+		v.freeLater(&next)
+		end.hold()
+		stay, _ := v.newReference(end, false)
+		defer stay.Release()
+		return v.follow(stay)
 	}
-	v.freeLater(&next)
-	i.hold()
-	stay, _ := v.newReference(i, false)
-	defer stay.Release()
-	return v.follow(stay)
+	return next
 }
 
 // followed is follow of a client for p, which it borrows. Of a remote capability that will not resolve none has to be
