@@ -289,6 +289,7 @@ var trials = map[string]trial{
 		}
 	}},
 	"Probe": {limits: vat.Limits{Probe: time.Minute}, flood: func(a *arena) {
+		synctest.Wait() // until what mallory has said is heard: any of it would be a sign of life
 		a.carol.Suspect("plain:mallory", "said to be dead")
 		a.mallory.want("bootstrap", 1) // which mallory does not answer
 		<-a.mallory.done
