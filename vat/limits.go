@@ -18,7 +18,7 @@ import (
 // A zero field means the default, given behind it.
 type Limits struct {
 	// To and from one peer, at a time.
-	Questions    int // open questions of ours; beyond: overloaded. 65,536
+	Questions    int // open questions of ours; beyond: overloaded. With answers that the peer announces, twice as many: Abort. 65,536
 	Answers      int // open questions of the peer's, finished by it or not; beyond: Abort. 65,536
 	Calls        int // calls of the peer's that run or wait; beyond: overloaded. 16,384
 	CallBytes    int // of these, with 256 for each and 1,024 for each capability; beyond: overloaded. 64 MiB

@@ -367,6 +367,9 @@ func (s *session) onThirdPartyAnswer(t rpc.ThirdPartyAnswer) error {
 	case len(what.Forwards) > 0:
 		return fault("ThirdPartyAnswer with a forwarded contact: there are none for calls")
 	}
+	if n := s.vat.limits.Questions; s.questions.len() >= 2*n {
+		return s.faultLimit("Questions", n) // announced, and never returned: as many again as ours
+	}
 	key := provisionKey{what.Introducer, what.Nonce}
 	q := newQuestionRef(s, 1)
 	q.id, q.asked = id, true

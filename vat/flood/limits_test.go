@@ -32,6 +32,10 @@ var trials = map[string]trial{
 		defer p.Release()
 		a.callUntilRefused(p, 3, "Questions") // one is the Bootstrap
 	}},
+	"Questions of answers that are announced": {limits: vat.Limits{Questions: 4, Parked: 1}, flood: func(a *arena) {
+		a.repeat(9, func(i uint32) []byte { return answered(i, "other") }) // and are never returned
+		a.mallory.wantAbort("Questions")
+	}},
 	"Answers": {limits: vat.Limits{Answers: 4}, flood: func(a *arena) {
 		a.repeat(5, func(i uint32) []byte { return call(i, object, methodWait, nil) })
 		a.mallory.wantAbort("Answers")
