@@ -13,12 +13,7 @@ import (
 func TestEmbargoOnWhatWasLetGo(t *testing.T) {
 	for name, late := range map[string]bool{"before the Return": false, "in the mailbox at the Return": true} {
 		t.Run(name, func(t *testing.T) {
-			s, w := plainSession(t, true)
-			check(s.turn(bootstrapFrame(0)))
-			settleAll(t, s)
-			w.sent = nil
-			q := newQuestionRef(s, 1)
-			s.ask(q, &question{inFlight: 1, pipelined: [][]capnp.PipelineOp{{{Field: 0}}}})
+			s, w, q := pipelinedOn(t)
 			q.drop()
 			if !late {
 				settleAll(t, s)
@@ -44,11 +39,7 @@ func TestEmbargoOnWhatWasLetGo(t *testing.T) {
 func TestDisembargoThatIsNeverSent(t *testing.T) {
 	for name, sent := range map[string]bool{"the turn fails": false, "the session ends first": true} {
 		t.Run(name, func(t *testing.T) {
-			s, _ := plainSession(t, true)
-			check(s.turn(bootstrapFrame(0)))
-			settleAll(t, s)
-			q := newQuestionRef(s, 1)
-			s.ask(q, &question{inFlight: 1, pipelined: [][]capnp.PipelineOp{{{Field: 0}}}})
+			s, _, q := pipelinedOn(t)
 			frame := must(capnp.Unmarshal(must(ourOwn(q.id, 0).Message().Marshal())))
 			check(s.onFrame(frame))
 
@@ -70,6 +61,17 @@ func TestDisembargoThatIsNeverSent(t *testing.T) {
 			s.vat.worker.Wait()
 		})
 	}
+}
+
+// pipelinedOn is a session with export 0, and a question on which a call is pipelined.
+func pipelinedOn(t *testing.T) (*session, *listWire, *questionRef) {
+	s, w := plainSession(t, true)
+	check(s.turn(bootstrapFrame(0)))
+	settleAll(t, s)
+	w.sent = nil
+	q := newQuestionRef(s, 1)
+	s.ask(q, &question{inFlight: 1, pipelined: [][]capnp.PipelineOp{{{Field: 0}}}})
+	return s, w, q
 }
 
 // ourOwn is a Return whose results are a struct with an export of ours.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/transport"
 	"github.com/vatwork/vatwork/vat/internal/hook"
 )
@@ -17,8 +18,8 @@ type dispatcher struct {
 	start time.Time
 	taken map[time.Duration]bool // by what is to run, since start
 	near  time.Duration
-	idle  []chan func() // of goroutines that have run something: their stacks have grown, which is a quarter of a run's time
-	over  bool
+
+	runners actors.Runners
 }
 
 func newDispatcher(seed uint64) *dispatcher {
@@ -38,45 +39,12 @@ func (d *dispatcher) Schedule(f func()) {
 	at := d.moment(soon)
 	time.AfterFunc(at-time.Since(d.start), func() {
 		d.pass(at)
-		d.run(f)
+		d.runners.Go(f)
 	})
 }
 
-// run runs f on an idle goroutine.
-func (d *dispatcher) run(f func()) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if n := len(d.idle); n > 0 {
-		d.idle[n-1] <- f
-		d.idle = d.idle[:n-1]
-		return
-	}
-	next := make(chan func(), 1)
-	next <- f
-	go func() {
-		for f := range next {
-			f()
-			d.mu.Lock()
-			if d.over {
-				close(next)
-			} else {
-				d.idle = append(d.idle, next)
-			}
-			d.mu.Unlock()
-		}
-	}()
-}
-
 // end has all goroutines of the dispatcher end.
-func (d *dispatcher) end() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.over = true
-	for _, next := range d.idle {
-		close(next)
-	}
-	d.idle = nil
-}
+func (d *dispatcher) end() { d.runners.End() }
 
 // sleep waits until a moment of its own after wait, or until hurry is closed.
 func (d *dispatcher) sleep(wait time.Duration, hurry <-chan struct{}) {
