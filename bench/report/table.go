@@ -14,7 +14,7 @@ var columns = []struct {
 	head string
 	of   func(suite.Row) string
 }{
-	{"what", func(r suite.Row) string { return strings.TrimSpace(r.Case + ", " + where(r)) }},
+	{"what", suite.Row.What},
 	{"system", func(r suite.Row) string { return r.System }},
 	{"µs/op", func(r suite.Row) string { return micros(r.Micros) }},
 	{"least–most", func(r suite.Row) string { return micros(r.Least) + "–" + micros(r.Most) }},
@@ -26,17 +26,6 @@ var columns = []struct {
 	{"× raw", func(r suite.Row) string { return ratio(r, "raw") }},
 	{"× go-capnp", func(r suite.Row) string { return ratio(r, "go-capnp") }},
 	{"× gRPC", func(r suite.Row) string { return ratio(r, "grpc") }},
-}
-
-func where(r suite.Row) string {
-	processes := "1 process"
-	if r.Processes > 1 {
-		processes = fmt.Sprintf("%d processes", r.Processes)
-	}
-	if r.Transport == "none" {
-		return r.Mode
-	}
-	return r.Transport + ", " + r.Mode + ", " + processes
 }
 
 func micros(us float64) string {
@@ -69,7 +58,7 @@ func cells(rows []suite.Row) [][]string {
 		for i, c := range columns {
 			switch {
 			case i < 2:
-				line[i] = strings.TrimPrefix(c.of(r), ", ")
+				line[i] = c.of(r)
 			case r.Error != "":
 				line[2] = "failed: " + firstLine(r.Error)
 			case r.Bytes > 0:

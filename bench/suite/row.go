@@ -2,6 +2,7 @@ package suite
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -31,6 +32,21 @@ type Row struct {
 	Ratios map[string]float64 `json:"ratios"`
 	// Error is why there is nothing above.
 	Error string `json:"error,omitempty"`
+}
+
+// What says in words what was measured, without whose it is.
+func (r Row) What() string {
+	what := r.Mode
+	if r.Transport != "none" {
+		what = fmt.Sprintf("%s, %s, %d process", r.Transport, r.Mode, r.Processes)
+		if r.Processes > 1 {
+			what += "es"
+		}
+	}
+	if r.Case == "" {
+		return what
+	}
+	return r.Case + ", " + what
 }
 
 // place is what two rows have in common that are compared.

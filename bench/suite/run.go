@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -19,6 +20,8 @@ type Config struct {
 	Rounds int
 	// For is how long each is measured in a round; 0 means what fits a bench into less than two minutes.
 	For time.Duration
+	// Only, if not nil, leaves out each subject whose What, a space and System do not match it. What is weighed stays.
+	Only *regexp.Regexp
 	// Command starts a process that calls Play with that part and its standard input and output. Required.
 	Command func(part string) *exec.Cmd
 	// Silence is how long such a process may take to say where it serves, or what it has used, before it is killed
@@ -172,10 +175,12 @@ func (s *stage) caller(ctx context.Context, p Part, at peer) (systems.Caller, er
 	return c, nil
 }
 
-// add adds a subject of this bench.
+// add adds a subject of this bench, if it is one of those that are wanted.
 func (s *stage) add(x subject) {
 	x.row.Bench = s.bench
-	s.subjects = append(s.subjects, &x)
+	if only := s.cfg.Only; only == nil || only.MatchString(x.row.What()+" "+x.row.System) {
+		s.subjects = append(s.subjects, &x)
+	}
 }
 
 // measure runs the rounds.

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"os/exec"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -126,6 +127,23 @@ func TestFailedSubject(t *testing.T) {
 	rows := s.rows()
 	if rows[0].Rounds != 2 || rows[0].Error != "" || !strings.Contains(rows[1].Error, "it broke") || len(rows[0].Ratios) != 0 {
 		t.Errorf("%+v", rows)
+	}
+}
+
+// Only says which subjects are measured, by what the tables call them.
+func TestOnly(t *testing.T) {
+	s := &stage{cfg: Config{Only: regexp.MustCompile("x64, 1 process (good|better)")}}
+	for _, r := range []Row{
+		{System: "good", Transport: "tcp", Mode: "x64", Processes: 1},
+		{System: "bad", Transport: "tcp", Mode: "x64", Processes: 1},
+		{System: "good", Transport: "tcp", Mode: "serial", Processes: 1},
+		{System: "better", Transport: "tcp", Mode: "x64", Case: "a case", Processes: 1},
+		{System: "good", Transport: "tcp", Mode: "x64", Processes: 2},
+	} {
+		s.add(subject{row: r})
+	}
+	if len(s.subjects) != 2 || s.subjects[0].row.System != "good" || s.subjects[1].row.What() != "a case, tcp, x64, 1 process" {
+		t.Errorf("measures %+v", s.subjects)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -38,6 +39,7 @@ func newBenchCommand() *cobra.Command {
 	}
 	fmt.Fprintf(&long, "  %-10s each of them\n", allBenches)
 	var f benchFlags
+	var only string
 	cmd := &cobra.Command{
 		Use:       "bench NAME",
 		Short:     "Measure calls and handoffs beside other runtimes",
@@ -45,12 +47,19 @@ func newBenchCommand() *cobra.Command {
 		Args:      cobra.ExactArgs(1),
 		ValidArgs: append(suite.Names(), allBenches),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if only != "" {
+				var err error
+				if f.cfg.Only, err = regexp.Compile(only); err != nil {
+					return fmt.Errorf("--only: %w", err)
+				}
+			}
 			return runBench(cmd.Context(), args[0], f, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	cmd.Flags().StringVar(&f.json, "json", "", "write the rows to this `file`, as JSON")
 	cmd.Flags().StringVar(&f.plot, "plot", "", "draw them into this `folder`, as SVG; it is made if it is not there")
 	cmd.Flags().StringVar(&f.readme, "readme", "", "write them into this Markdown `file`, between its marks")
+	cmd.Flags().StringVar(&only, "only", "", "measure only what matches this `regexp`, as the tables name it: \"x64, 2 processes (vatwork|go-capnp)\"")
 	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 3, "how often each is measured")
 	cmd.Flags().DurationVar(&f.cfg.For, "for", 0, "how long each is measured in a round; 0: so that a bench takes less than two minutes")
 	cmd.Flags().IntVar(&f.cfg.Many, "many", 100_000, "how many exports scale goes up to; a hundredth of that are sessions, a two-thousandth vats")
@@ -117,6 +126,9 @@ func runBench(ctx context.Context, name string, f benchFlags, out, progress io.W
 		if err := benchreport.Text(out, more); err != nil {
 			return &failure{err}
 		}
+	}
+	if len(rows) == 0 {
+		return fmt.Errorf("--only: nothing in %s matches %q", name, f.cfg.Only)
 	}
 	if err := f.write(rows, string(page)); err != nil {
 		return &failure{err}

@@ -57,6 +57,8 @@ func TestBenchWrongly(t *testing.T) {
 		{[]string{"bench", "nonesuch"}, `no bench is called "nonesuch"; there are calls, `},
 		{[]string{"bench", "local", "--rounds", "0"}, "--rounds and --many must be 1 or more"},
 		{[]string{"bench", "local", "--for", "-1s"}, "--for not below 0"},
+		{[]string{"bench", "local", "--only", "x64["}, "--only: error parsing regexp"},
+		{[]string{"bench", "local", "--only", "nonesuch"}, `--only: nothing in local matches "nonesuch"`},
 		{[]string{"bench", "local", "--readme", "/nowhere/page.md"}, "/nowhere/page.md"},
 		{[]string{"bench", "local", "--plot", "/dev/null/plots"}, "/dev/null"},
 	} {
