@@ -62,10 +62,11 @@ func newAnswered() *answer {
 
 // incoming is the memory of a call of the peer's.
 type incoming struct {
-	entry answer
-	ref   answerRef
-	call  call
-	ctx   callContext
+	entry    answer
+	ref      answerRef
+	call     call
+	ctx      callContext
+	returner returner
 }
 
 // onCall obeys "Message type initiating a method call on a capability".
@@ -95,7 +96,7 @@ func (s *session) onCall(c rpc.Call) error {
 	ref.ctx = &in.ctx
 	ref.mayAwait = c.AllowThirdPartyTailCall() && s.has(transport.FeatureCallForwarding) && !in.entry.yourself
 	x := &in.call
-	x.vat, x.ctx, x.ret = s.vat, &in.ctx, ref
+	x.vat, x.ctx, x.ret, x.returner = s.vat, &in.ctx, ref, &in.returner
 	x.method = capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()}
 	x.args, x.msg = content.Struct(), c.Message() // not that of params, which may be null
 	ref.flight.begin(x)
@@ -184,7 +185,7 @@ func (s *session) answerSettled(m *settledAnswer) error {
 	switch {
 	case m.echoed:
 	case left != nil:
-		await = left.close()
+		await = left.pipe.close()
 	case known:
 		await = a.pipe.close()
 	}
@@ -196,25 +197,25 @@ func (s *session) answerSettled(m *settledAnswer) error {
 			awaitEcho(q, func() { m.ref.post(&settledAnswer{m.ref, m.res, true}) })
 		}))
 	case left != nil:
-		s.settleLeft(m.ref, m.res)
+		s.settleLeft(m.ref, &m.res)
 	default:
-		s.settleAnswer(m.ref.id, m.res)
+		s.settleAnswer(m.ref.id, &m.res)
 	}
 	return nil
 }
 
-// settleAnswer takes over res. The Return goes out ahead of what is handed on: an early Return of that comes
+// settleAnswer takes over res, and what it points to. The Return goes out ahead of what is handed on: an early Return of that comes
 // behind it.
 //
 // What the peer is told of a capability, and where its pipelined calls go, are one pin: with two, the capability
 // could resolve in between, and the calls that the peer makes next take another road.
-func (s *session) settleAnswer(id uint32, res result) {
-	res = s.resultRoom(id, res)
+func (s *session) settleAnswer(id uint32, res *result) {
+	*res = s.resultRoom(id, *res)
 	a := s.answers.get(id)
 	var r rpc.Return
 	returns := !a.returned && !a.finished && !a.yourself
 	if returns {
-		r, res = s.copyResult(res)
+		r, *res = s.copyResult(*res)
 	}
 	pins := res.pins(s.vat)
 	for i := range pins {
@@ -240,7 +241,7 @@ func (s *session) settleAnswer(id uint32, res result) {
 	case a.yourself:
 		s.returnElsewhere(id)
 	default:
-		s.sendReturn(id, r, res, pins)
+		s.sendReturn(id, r, *res, pins)
 	}
 	if s.vat.breaks(hook.AnswerTurn) {
 		s.handOnLater(ds)
@@ -248,10 +249,10 @@ func (s *session) settleAnswer(id uint32, res result) {
 		s.handOn(ds)
 	}
 	if a.taker != nil {
-		res = a.share()
-		check(s.take(a.taker, res, pins))
+		theirs := a.share()
+		check(s.take(a.taker, theirs, pins))
 	}
-	s.settleParts(a, res, pins)
+	s.settleParts(a, *a.pipe.res, pins)
 	s.maybeForgetAnswer(id)
 }
 
@@ -425,7 +426,7 @@ func (s *session) maybeForgetAnswer(id uint32) {
 	case a.ref.aside:
 		s.leftAside(a.ref, a.pipe.on)
 	default:
-		a.ref.left, a.ref.feeds = &a.pipe, a.feeds
+		a.ref.left = a
 		s.left[a.ref] = true
 	}
 	s.resultBytes -= a.size

@@ -6,20 +6,21 @@ package vat
 
 // settleLeft hands the queue on to the results, which it takes over, and then tells the provisions: what they
 // hand out is called no earlier than what waited.
-func (s *session) settleLeft(ref *answerRef, res result) {
+func (s *session) settleLeft(ref *answerRef, res *result) {
 	pins := res.pins(s.vat)
-	on := ref.left.on
-	ds := ref.left.settle(res, pins)
-	ref.left.endEarly(s.vat)
+	left := ref.left
+	on := left.pipe.on
+	ds := left.pipe.settle(res, pins)
+	left.pipe.endEarly(s.vat)
 	ref.left = nil
 	delete(s.left, ref)
 	if on != nil {
 		s.emit(letGo(on.drop))
 	}
 	s.handOn(ds)
-	s.feed(ref.feeds, res, pins)
-	ref.feeds = nil
-	s.emit(letGo(func() { ref.orphaned(res) }))
+	s.feed(left.feeds, *res, pins)
+	left.feeds = nil
+	s.emit(letGo(func() { ref.orphaned(*res) }))
 	s.freeLater(pins...)
 }
 
@@ -31,17 +32,17 @@ func (a *answerRef) letGoOfLeft() {
 		return // what is left of it has been let go of
 	}
 	if left != nil {
-		for _, p := range left.dropCanceled() {
+		for _, p := range left.pipe.dropCanceled() {
 			p.reject(errCanceled)
 		}
 	}
 	switch {
-	case left != nil && left.on != nil && !left.closing:
+	case left != nil && left.pipe.on != nil && !left.pipe.closing:
 		// Its session knows what else is pipelined on it.
-		q := left.on
-		left.on = nil
+		q := left.pipe.on
+		left.pipe.on = nil
 		q.drop()
-	case left == nil || len(left.queue) == 0:
+	case left == nil || len(left.pipe.queue) == 0:
 		a.giveUp() // it may wait, and for itself: a peer can have it do so
 	}
 }
@@ -93,13 +94,13 @@ func (a *answerRef) rejectLeft(why error) {
 	if left == nil {
 		return
 	}
-	breakFeeds(a.s.vat, a.feeds, why)
-	a.left, a.feeds = nil, nil
-	left.endEarly(a.s.vat)
-	for _, p := range left.queue {
+	breakFeeds(a.s.vat, left.feeds, why)
+	a.left, left.feeds = nil, nil
+	left.pipe.endEarly(a.s.vat)
+	for _, p := range left.pipe.queue {
 		p.reject(why)
 	}
-	a.leave(left.on)
+	a.leave(left.pipe.on)
 }
 
 // leave lets go of q, on which the call went out, if it did, for the session that asked has ended; but not before a third

@@ -4,24 +4,23 @@ import "sync/atomic"
 
 // An answerRef stands for an answer outside the turns of its session: the sink of a call that the peer made.
 type answerRef struct {
-	s     *session
-	id    uint32
-	kept  []keptResult // where the results go, if not to the peer
-	early bool         // the answer has returned already: see early.go
-	left  *pipeline    // the answer is over, and its call is not; for turns of s
-	feeds []feed       // of what is left
+	s    *session
+	kept []keptResult // where the results go, if not to the peer
+	left *answer      // the answer is over, and its call is not: its pipe and feeds; for turns of s
 	// waitsOn is the answer in whose queue the call is; for turns of s.
-	waitsOn *answerRef
-
-	mayAwait bool         // the peer may be told that a third party answers
+	waitsOn  *answerRef
 	adoption *adoptedCall // its call is answered to a third party, or this is that answer
-	aside    bool         // so it is, and has gone on from here: see answerAside; for turns of s
 
+	id       uint32
+	early    bool // the answer has returned already: see early.go
+	mayAwait bool // the peer may be told that a third party answers
+	aside    bool // one does, and has gone on from here: see answerAside; for turns of s
+
+	first      atomic.Bool // settlement is taken
+	decided    atomic.Bool // its results go elsewhere, or the caller gave up while it waited: what was first counts
+	settlement settledAnswer
 	flight     flight
 	caller     callerWatch
-	settlement settledAnswer
-	first      atomic.Bool  // settlement is taken
-	decided    atomic.Bool  // its results go elsewhere, or the caller gave up while it waited: what was first counts
 	ctx        *callContext // of the call; nil: there is none
 	unexpire   func()       // of an Accept: stops its deadline
 }
@@ -75,7 +74,7 @@ func (s *session) answerForwarded(m *forwardedAnswer) {
 	})
 	left := m.ref.left
 	if left != nil {
-		ds, held = left.forwarded(m.q), true
+		ds, held = left.pipe.forwarded(m.q), true
 	}
 	s.handOn(ds)
 	switch {

@@ -31,7 +31,7 @@ func (v *Vat) Bootstrap(ctx context.Context, peer transport.VatID, addrs ...stri
 
 // bootstrap asks for the peer's bootstrap capability. It enqueues.
 func (s *session) bootstrap() (capnp.Client, error) {
-	q := newQuestionRef(s, 1)
+	q := newWholeRef(s)
 	c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
 	if !s.post(&askBootstrap{q, ref}) {
 		q.end(s.why())
@@ -52,8 +52,8 @@ func (s *session) sendBootstrap(a *askBootstrap) {
 		s.emit(letGo(func() { a.at.breakWith(err) }))
 		return
 	}
-	a.q.mine.at = a.at
-	s.send(msgBootstrap(s.ask(a.q, a.q.mine)))
+	a.q.entry.at = a.at
+	s.send(msgBootstrap(s.ask(a.q, a.q.entry)))
 }
 
 // onBootstrap: "Get the bootstrap interface exported by the remote vat."
@@ -72,6 +72,6 @@ func (s *session) onBootstrap(b rpc.Bootstrap) error {
 		p := s.vat.pinClient(c)
 		res = result{cap: &p}
 	}
-	s.settleAnswer(a.id, res)
+	s.settleAnswer(a.id, &res)
 	return nil
 }

@@ -30,29 +30,30 @@ type call struct {
 	// msg is the message of args where that is ours: recycled when they are released. prepared: it is a Call, of which
 	// args are the parameters, and may be sent as it is.
 	msg      *capnp.Message
+	released atomic.Bool
 	prepared bool
 	here     bool // it goes to an object actor, and so never onto a wire
-	released atomic.Bool
-
-	// early is set where the caller was given promises for the results already (see earlyReturn).
-	early *earlyReturn
 
 	// Its results may go past us: tail says that this is a tail call; passes that a peer made it on a promise of ours, or
 	// on what an answer of ours would hold (Config.ForwardCalls).
 	tail, passes bool
+
+	// early is set where the caller was given promises for the results already (see earlyReturn).
+	early *earlyReturn
 
 	release func()
 	from    *flow // where it is counted, with that size, until the parameters are released
 	size    int64
 
 	// What a call comes by, each for whoever has it at that time: so that it needs no memory at every stop.
-	to        road            // see putCall and callToImport
-	returner  returner        // for its method
-	question  *asked          // for its question, if there is memory for that
-	waiting   *actors.Waiting // in front of an object actor, likewise
-	sent      *questionRef    // on a wire
+	to        road         // see putCall and callToImport
+	sent      *questionRef // on a wire
 	sentAs    sentAs
 	delivered bool // see deliverCall
+	// Memory for stops that it will probably make; nil: for none.
+	returner *returner       // for its method
+	question *asked          // for its question
+	waiting  *actors.Waiting // in front of an object actor
 }
 
 type sentAs struct{ unsure, kept bool }
@@ -118,8 +119,8 @@ type result struct {
 	// plain results have no capabilities. Nothing can be called on them, so whoever only asks what is at some path in
 	// them does not look: they may be freed by then, and msg, if not nil, be in use again. That is the message of
 	// content.
-	plain bool
 	msg   *capnp.Message
+	plain bool
 	// ready: content is that of a Return in a message of its own, which may be sent as it is.
 	ready bool
 }

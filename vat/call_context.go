@@ -17,10 +17,10 @@ type callContext struct {
 	all             *callWatches
 	local           bool // the call is of local code
 
+	watches   bool // the caller's; mu protects this, and the rest
 	mu        sync.Mutex
 	err       error
 	done      chan struct{} // nil until somebody asks
-	watches   bool          // the caller's
 	after     []*func()
 	waiting   actors.Ender // in front of an object; told as after is
 	questions *questionRef // on a wire: one, mostly; the others by its next

@@ -184,7 +184,10 @@ func (s *session) answerAside(m *answerAside) {
 	ref.aside = true
 	left := ref.left
 	s.answerForwarded(&forwardedAnswer{ref, m.q})
-	feeds := ref.feeds
+	var feeds []feed
+	if left != nil {
+		feeds = left.feeds
+	}
 	s.answers.visit(ref.id, func(a *answer) {
 		if a.ref == ref {
 			feeds, a.feeds = a.feeds, nil
@@ -193,9 +196,9 @@ func (s *session) answerAside(m *answerAside) {
 	s.emit(do(ref.flight.end))
 	s.leadAway(feeds, m.q)
 	if left != nil { // the forwarder has finished it
-		ref.left, ref.feeds = nil, nil
+		ref.left, left.feeds = nil, nil
 		delete(s.left, ref)
-		s.leftAside(ref, left.on)
+		s.leftAside(ref, left.pipe.on)
 	}
 }
 
@@ -246,7 +249,7 @@ func (s *session) answerInstead(f *forwarding, res result) {
 	s.emit(letGo(func() { s.vat.stopAwaiting(f.key(), f.to.peer) }))
 	f.done = true
 	ref := s.announce(f.key())
-	s.settleAnswer(ref.id, res)
+	s.settleAnswer(ref.id, &res)
 }
 
 // isAway says whether the peer still waits for the call of f.

@@ -45,7 +45,7 @@ func calleeOf(s *session) (*session, *listWire) {
 func TestAllLeaveBeforeItIsKnownToBeForwarded(t *testing.T) {
 	s, _ := plainSession(t, false)
 	callee, w := calleeOf(s)
-	ref := &answerRef{s: s, id: 1, left: &pipeline{}}
+	ref := &answerRef{s: s, id: 1, left: &answer{}}
 	ref.adoption = &adoptedCall{from: ref, left: true, over: true, away: true}
 	s.left[ref] = true
 	q := newQuestionRef(callee, 1)

@@ -68,7 +68,7 @@ func (v *Vat) expireAccept(q *questionRef) {
 	if q.over {
 		return
 	}
-	q.deadline = time.AfterFunc(after, func() {
+	q.whole.deadline = time.AfterFunc(after, func() {
 		q.s.tell(&acceptOverdue{q, "Handoff", disconnected("no answer within %v: Limits.Dial and Limits.Handoff", after)})
 	})
 }

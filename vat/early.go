@@ -136,7 +136,7 @@ func (s *session) returnEarly(to road, c *call) {
 			}
 		}
 	}
-	s.settleAnswer(ref.id, res)
+	s.settleAnswer(ref.id, &res)
 }
 
 // results builds results of promises and nothing else.

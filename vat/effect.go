@@ -104,19 +104,14 @@ func (e settleCall) apply(*session) { e.to.settle(e.res) }
 
 func (e settleCall) discard(s *session, _ error) { e.apply(s) }
 
-// handResult is settleCall for the result of a question.
+// handResult is settleCall for the result of a question, which is in its entry.
 type handResult questionRef
 
-func (e *handResult) apply(*session) {
-	to, res := e.to, e.res
-	e.to, e.res = nil, result{}
-	to.settle(res)
-}
+func (e *handResult) apply(*session) { e.entry.to.settle(e.entry.res) }
 
 func (e *handResult) discard(s *session, why error) {
-	s.vat.later(e.res.free)
-	e.res = result{err: why}
-	e.apply(s)
+	s.vat.later(e.entry.res.free)
+	e.entry.to.settle(result{err: why})
 }
 
 // endQuestion tells that a question is over: see forget.

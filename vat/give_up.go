@@ -45,19 +45,21 @@ func waiting(p parcel) parcel {
 
 // callerWatch is the watch on the context of a call that waits.
 type callerWatch struct {
-	watched atomic.Bool
-	stop    atomic.Pointer[func() bool]
+	stop atomic.Pointer[func() bool] // nil: it has not begun
 }
 
+// notYet is what stops a watch that begins at this moment: it finds the answer settled.
+var notYet = func() bool { return false }
+
 func (p *callerWatch) watch(ctx *callContext, over func()) {
-	if p.watched.Swap(true) {
+	if !p.stop.CompareAndSwap(nil, &notYet) {
 		return
 	}
 	stop := ctx.AfterFunc(over)
 	p.stop.Store(&stop)
 }
 
-// end stops watching. A watch that begins at this moment finds the answer settled.
+// end stops watching.
 func (p *callerWatch) end() {
 	if stop := p.stop.Load(); stop != nil {
 		(*stop)()

@@ -126,7 +126,7 @@ func (s *session) sendProvide(a *askProvide) {
 		s.emit(letGo(a.target.drop))
 		return
 	}
-	id := s.ask(a.q, a.q.mine)
+	id := s.ask(a.q, a.q.entry)
 	m := newMessage()
 	p := must(m.NewProvide())
 	p.SetQuestionId(id)
@@ -146,7 +146,7 @@ func (s *session) sendAccept(a *askAccept) {
 		s.emit(letGo(func() { s.acceptFailed(a.q, a.at) }))
 		return
 	}
-	entry := a.q.mine
+	entry := a.q.entry
 	entry.at, entry.accept = a.at, true
 	id := s.ask(a.q, entry)
 	m := newMessage()

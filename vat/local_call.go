@@ -60,10 +60,11 @@ func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *p
 	if here {
 		near := new(struct {
 			localCallMemory
-			waiting actors.Waiting
+			returner returner
+			waiting  actors.Waiting
 		})
 		x = &near.localCallMemory
-		x.call.waiting = &near.waiting
+		x.call.returner, x.call.waiting = &near.returner, &near.waiting
 	} else {
 		far := new(struct {
 			localCallMemory
@@ -133,16 +134,15 @@ type promisedAnswer struct {
 
 	mu        sync.Mutex
 	pipe      pipeline
+	res       result       // what pipe has, too
 	parts     []feed       // promises of ours for parts of the results
 	on        *questionRef // held until released
-	inFlight  int          // pipelined calls under way
-	holds     int          // pins on parts of the results
+	inFlight  int32        // pipelined calls under way
+	holds     int32        // pins on parts of the results
 	over      bool         // its result is here
 	delivered bool
 	released  bool
-	cleaned   bool
-	last      []pin        // to be let go of once cleaned
-	lastOn    *questionRef // too
+	cleaned   bool // what it held is being let go of
 }
 
 var _ capnp.PipelineCaller = (*promisedAnswer)(nil)
@@ -318,7 +318,8 @@ func (a *promisedAnswer) settled(r result) (alone bool) {
 	done := a.breakCircles(r, pins, fixed)
 	a.mu.Lock()
 	a.pipe.fixed = fixed
-	out := a.pipe.settle(r, pins)
+	a.res = r
+	out := a.pipe.settle(&a.res, pins)
 	a.pipe.endEarly(a.vat)
 	for _, d := range out {
 		d.to.put(d.parcel)

@@ -143,10 +143,6 @@ func (a *promisedAnswer) isLast() bool {
 		return false
 	}
 	a.cleaned = true
-	a.last, a.lastOn = append(a.pipe.pins, a.pipe.fixed...), a.on
-	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
-	// came may call yet, on a client that leads to the same by now, and holds it.
-	a.pipe.fixed, a.on = nil, nil
 	return true
 }
 
@@ -161,14 +157,22 @@ func (a *promisedAnswer) clean() {
 	if a.promise != nil {
 		a.promise.ReleaseClients()
 	}
-	for _, p := range a.last {
+	a.mu.Lock()
+	// The roads stay, not held any more: a caller that was preempted within go-capnp's PipelineClient as the results
+	// came may call yet, on a client that leads to the same by now, and holds it.
+	pins, fixed, q := a.pipe.pins, a.pipe.fixed, a.on
+	a.pipe.fixed, a.on = nil, nil
+	a.mu.Unlock()
+	for _, p := range pins {
+		p.free()
+	}
+	for _, p := range fixed {
 		p.free()
 	}
 	a.pipe.res.free()
-	if a.lastOn != nil {
-		a.lastOn.drop()
+	if q != nil {
+		q.drop()
 	}
-	a.last, a.lastOn = nil, nil
 }
 
 // settledOne notes that a pipelined call is over.

@@ -1,7 +1,6 @@
 package vat
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -206,9 +205,8 @@ func (a *objectActor) call(c *call) {
 }
 
 // A returner is the Returner of one call delivered to an object, and the context of its method, from which TailCall
-// has it. As a Returner it may be used from any goroutine.
+// has it: see method_context.go. As a Returner it may be used from any goroutine.
 type returner struct {
-	context.Context
 	call *call
 	msg  atomic.Pointer[capnp.Message]
 	res  capnp.Struct
@@ -229,8 +227,11 @@ type returner struct {
 var _ capnp.Returner = (*returner)(nil)
 
 func newReturner(c *call) *returner {
-	r := &c.returner
-	r.Context, r.call = c.ctx, c
+	r := c.returner
+	if r == nil {
+		r = new(returner)
+	}
+	r.call = c
 	return r
 }
 
@@ -245,38 +246,6 @@ func (r *returner) argsOver() {
 	r.argsDone.Store(true)
 	if r.prepared.Load() {
 		r.call.releaseLater()
-	}
-}
-
-type returnerKey struct{}
-
-// Value implements context.Context.
-func (r *returner) Value(key any) any {
-	if key == (returnerKey{}) {
-		return r
-	}
-	return r.Context.Value(key)
-}
-
-// AfterFunc is that of the call's context: package context would start a goroutine to wait for one that it does not know.
-func (r *returner) AfterFunc(f func()) (stop func() bool) {
-	if ctx, ok := r.Context.(*callContext); ok {
-		return ctx.AfterFunc(f)
-	}
-	return context.AfterFunc(r.Context, f)
-}
-
-// OnEnd implements [actors.Teller].
-func (r *returner) OnEnd(x actors.Ender) {
-	if ctx, ok := r.Context.(*callContext); ok {
-		ctx.OnEnd(x)
-	}
-}
-
-// OffEnd implements [actors.Teller].
-func (r *returner) OffEnd(x actors.Ender) {
-	if ctx, ok := r.Context.(*callContext); ok {
-		ctx.OffEnd(x)
 	}
 }
 

@@ -28,7 +28,6 @@ type pipeline struct {
 	sent    bool // something followed the call
 	closing bool
 	res     *result
-	own     result // what res points to
 	pins    []pin
 	fixed   []pin // of local calls, whose pins follow: the same that do not
 	early   *early
@@ -92,10 +91,9 @@ func (p *pipeline) close() (await *questionRef) {
 	return p.on
 }
 
-// settle hands the queue on to the results. pins are those of r.
-func (p *pipeline) settle(r result, pins []pin) []delivery {
-	p.own = r
-	p.res, p.pins, p.on, p.closing = &p.own, pins, nil, false
+// settle hands the queue on to the results. pins are those of r, which stays as it is.
+func (p *pipeline) settle(r *result, pins []pin) []delivery {
+	p.res, p.pins, p.on, p.closing = r, pins, nil, false
 	return p.flush()
 }
 

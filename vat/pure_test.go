@@ -316,7 +316,7 @@ func TestPipeline(t *testing.T) {
 	if _, now := p.add(pipelined{path: path(0), parcel: c}); now {
 		t.Error("closing: c went past what is still in the mailbox")
 	}
-	out = p.settle(result{err: errCanceled}, nil)
+	out = p.settle(&result{err: errCanceled}, nil)
 	if len(out) != 1 || out[0].parcel != c {
 		t.Errorf("settled: %v, want c", out)
 	}

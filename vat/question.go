@@ -23,25 +23,23 @@ type question struct {
 	to  sink       // a call: who gets its result
 	at  *reference // Bootstrap, Accept: what settles on its result
 
-	accept bool
-	sent   []*questionRef // of an Accept that has not returned: the calls that were sent on it and are open, in order
-	used   bool           // of an Accept: a call was ever sent on it
-	unsure *call          // of a call in sent: kept, in case the Accept fails
-
 	returned  bool
 	finished  bool
 	dropped   bool // nobody holds it
 	kept      bool // its results went to a third party
 	noFinish  bool // the peer needs no Finish
 	taking    bool // a Return said whose results it is to take, and they are not here
-	awaits    *awaited
-	unclaimed bool    // of a ThirdPartyAnswer: nobody is known yet who waits for it
+	unclaimed bool // of a ThirdPartyAnswer: nobody is known yet who waits for it
+	astray    bool // one that was pipelined on it is over here, and may be on the way still
+	accept    bool
+
+	inFlight  int32 // pipelined on it, and not returned
+	pipelined [][]capnp.PipelineOp
 	answered  []*noOp // whose calls go when inFlight is zero
-	inFlight  int     // pipelined on it, and not returned
-	astray    bool    // one that was pipelined on it is over here, and may be on the way still
+	unsure    *call   // of a call in sent of an Accept's wholeResult: kept, in case the Accept fails
 	on        *questionRef
 	params    []uint32 // exports that went out in its parameters
-	pipelined [][]capnp.PipelineOp
+	awaits    *awaited
 
 	// After the Return, for what was addressed to the question before and is still in the mailbox.
 	res  result
@@ -50,7 +48,7 @@ type question struct {
 
 // ask gives q an id and an entry.
 func (s *session) ask(q *questionRef, entry *question) uint32 {
-	entry.ref = q
+	entry.ref, q.entry = q, entry
 	q.id, q.asked = s.questions.addNew(entry), true
 	return q.id
 }
@@ -92,12 +90,11 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	if c.question = nil; k == nil {
 		k = new(asked)
 	}
-	q, entry := &k.ref, &k.entry
-	q.s, entry.to, entry.on = s, c.ret, on
-	q.holds.Store(1)
+	q, entry := k.init(s, 1), &k.entry
+	entry.to, entry.on = c.ret, on
 	if unsure {
 		entry.unsure = c
-		s.questions.visit(on.id, func(x *question) { x.used, x.sent = true, append(x.sent, q) })
+		on.whole.used, on.whole.sent = true, append(on.whole.sent, q)
 	}
 	keep := !unsure && s.mayKeep(c)
 	call.SetQuestionId(s.ask(q, entry))
@@ -209,8 +206,8 @@ func (c *call) newArgs(size capnp.ObjectSize) error {
 // putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.
 func (s *session) putPipeline(m *toPipeline) {
 	q := m.q
-	if q.instead != nil {
-		s.deliver(q.instead, m.parcel)
+	if w := q.whole; w != nil && w.instead != nil {
+		s.deliver(w.instead, m.parcel)
 		return
 	}
 	if q.gone != nil || !q.asked {

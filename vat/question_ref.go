@@ -12,30 +12,32 @@ import (
 type questionRef struct {
 	s     *session
 	id    uint32 // known once asked; for turns of s
-	asked bool   // for turns of s
-	gone  error  // why it never will be, or is no more; for turns of s
 	holds atomic.Int32
+	gone  error     // why it never will be asked, or is no more; for turns of s
+	entry *question // once asked, or memory for it; for turns of s, and their effects
+	asked bool      // for turns of s
 
-	mine *question    // memory for its entry; nil for calls
+	over  bool // mu protects this
+	mu    sync.Mutex
+	after []func() // run when the question is over
+
 	ctx  *callContext // of the caller, if watched; for turns of s
 	next *questionRef // of those that ctx has
 
-	// gate is before the result as a whole, where that is a capability: of a Bootstrap or an Accept.
-	gate gate
+	whole *wholeResult // nil unless it has one
+}
 
-	// Of an Accept, see vine.go. vine is kept until the question is over and nobody holds it; instead, where what is
-	// put on a failed Accept goes, is for turns of s.
-	vine    *pin
-	instead road
+// A wholeResult is what comes of a Bootstrap or an Accept: a capability, and no struct with capabilities.
+type wholeResult struct {
+	gate gate // before it
 
-	// What came of a call, and who gets it, between the turn of the Return and its effects.
-	to  sink
-	res result
-
-	mu       sync.Mutex
-	after    []func() // run when the question is over
-	deadline *timer   // of an Accept; stopped then
-	over     bool
+	// Of an Accept, see vine.go. vine is kept until the question is over and nobody holds it; the deadline is stopped when
+	// the question is over. The rest is for turns of the session.
+	vine     *pin
+	deadline *timer
+	instead  road           // where what is put on it goes once it has failed
+	sent     []*questionRef // until it has returned: the calls that were sent on it and are open, in order
+	used     bool           // a call was ever sent on it
 }
 
 // asked is the memory of a question.
@@ -44,12 +46,23 @@ type asked struct {
 	entry question
 }
 
-func newQuestionRef(s *session, holds int32) *questionRef {
-	k := new(asked)
+func newQuestionRef(s *session, holds int32) *questionRef { return new(asked).init(s, holds) }
+
+func (k *asked) init(s *session, holds int32) *questionRef {
 	q := &k.ref
-	q.s, q.mine = s, &k.entry
+	q.s, q.entry = s, &k.entry
 	q.holds.Store(holds)
 	return q
+}
+
+// newWholeRef is newQuestionRef for a Bootstrap or an Accept.
+func newWholeRef(s *session) *questionRef {
+	k := new(struct {
+		asked
+		whole wholeResult
+	})
+	k.ref.whole = &k.whole
+	return k.init(s, 1)
 }
 
 func (q *questionRef) hold() { q.holds.Add(1) }
@@ -90,8 +103,8 @@ func (q *questionRef) end(err error) {
 	q.mu.Lock()
 	after := q.after
 	q.after, q.over = nil, true
-	if q.deadline != nil {
-		q.deadline.Stop()
+	if w := q.whole; w != nil && w.deadline != nil {
+		w.deadline.Stop()
 	}
 	q.mu.Unlock()
 	for _, f := range after {
@@ -111,24 +124,29 @@ var _ road = pipelineRoad{}
 var _ holder = pipelineRoad{}
 
 func (r pipelineRoad) put(p parcel) {
-	if len(r.path) > 0 {
+	w := r.q.whole
+	if w == nil || len(r.path) > 0 {
 		r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p)
 		return
 	}
-	r.q.gate.put(p, func(p parcel) error { return r.q.s.postOr(&toPipeline{r.q, r.path, p}) })
+	w.gate.put(p, func(p parcel) error { return r.q.s.postOr(&toPipeline{r.q, r.path, p}) })
 }
 
 func (r pipelineRoad) wake() {
 	r.q.s.wake()
-	if to := r.q.gate.short(); to != nil {
-		to.wake()
-	}
+	r.wakeShort()
 }
 
 func (r pipelineRoad) run() {
 	r.q.s.run()
-	if to := r.q.gate.short(); to != nil {
-		to.wake()
+	r.wakeShort()
+}
+
+func (r pipelineRoad) wakeShort() {
+	if w := r.q.whole; w != nil {
+		if to := w.gate.short(); to != nil {
+			to.wake()
+		}
 	}
 }
 

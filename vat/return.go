@@ -109,7 +109,7 @@ func (s *session) unnumber(id uint32) {
 	}
 	entry := *x
 	s.questions.remove(id)
-	entry.ref.id = s.questions.addNew(&entry)
+	entry.ref.id, entry.ref.entry = s.questions.addNew(&entry), &entry
 }
 
 // hand gives a result to whoever asked.
@@ -117,7 +117,6 @@ func (s *session) hand(x *question, res result) {
 	switch {
 	case x.unclaimed: // kept in x.res
 	case x.to != nil:
-		x.ref.to, x.ref.res = x.to, res
 		s.emit((*handResult)(x.ref))
 	case x.accept && res.err != nil:
 		s.acceptRefused(*x, res.err)
@@ -151,10 +150,10 @@ func (s *session) settleReference(ref *questionRef, at *reference, res result, p
 		done()
 		return
 	}
-	ref.gate.keepBack()
+	ref.whole.gate.keepBack()
 	at.keepBack()
 	s.tell(&echo{func() {
-		ref.gate.cutShort(res.at(nil, pins))
+		ref.whole.gate.cutShort(res.at(nil, pins))
 		done()
 	}})
 }

@@ -124,8 +124,8 @@ func (s *session) answerSetEarly(m *earlyAnswer) {
 		}
 	})
 	if left := m.ref.left; left != nil {
-		if ds, taken = left.setEarly(e); taken {
-			feeds, m.ref.feeds = partition(m.ref.feeds, e)
+		if ds, taken = left.pipe.setEarly(e); taken {
+			feeds, left.feeds = partition(left.feeds, e)
 		}
 	}
 	if !taken {

@@ -193,7 +193,7 @@ func TestEarlyPipeline(t *testing.T) {
 	if _, ok := p.setEarly(&early{}); ok {
 		t.Error("set twice")
 	}
-	if out := p.settle(result{err: errCanceled}, nil); len(out) != 1 {
+	if out := p.settle(&result{err: errCanceled}, nil); len(out) != 1 {
 		t.Errorf("%d wait for the results, want 1", len(out))
 	}
 	p.endEarly(v)

@@ -53,24 +53,24 @@ func (f *flights) end() {
 }
 
 // A flight is one call that is counted, or none.
-type flight struct {
-	of    *flights
-	ended atomic.Bool
-}
+type flight struct{ of atomic.Pointer[flights] }
 
 // begin counts c, unless it only watches.
 func (f *flight) begin(c *call) {
 	if c.method.InterfaceID == transport.Watched_TypeID {
 		return
 	}
-	f.of = &c.vat.flights
-	f.of.n.Add(1)
+	f.of.Store(&c.vat.flights)
+	c.vat.flights.n.Add(1)
 }
 
 // end may be called more than once.
 func (f *flight) end() {
-	if f.of != nil && !f.ended.Swap(true) {
-		f.of.end()
+	if f.of.Load() == nil {
+		return
+	}
+	if of := f.of.Swap(nil); of != nil {
+		of.end()
 	}
 }
 

@@ -52,7 +52,7 @@ func (a *sessionActor) probe(m *suspected) {
 func (a *sessionActor) askForSign() {
 	s := a.s
 	a.attempt(func() error {
-		q := newQuestionRef(s, 1)
+		q := newWholeRef(s)
 		c, ref := s.vat.newReference(pipelineRoad{q: q}, true)
 		s.sendBootstrap(&askBootstrap{q, ref})
 		s.emit(letGo(func() { s.vat.later(c.Release) }))

@@ -373,7 +373,8 @@ func (s *session) onThirdPartyAnswer(t rpc.ThirdPartyAnswer) error {
 	key := provisionKey{what.Introducer, what.Nonce}
 	q := newQuestionRef(s, 1)
 	q.id, q.asked = id, true
-	s.questions.add(id, &question{ref: q, unclaimed: true})
+	q.entry.ref, q.entry.unclaimed = q, true
+	s.questions.add(id, q.entry)
 	s.emit(do(func() { s.vat.answered(key, s.peer, q) }))
 	return nil
 }

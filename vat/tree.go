@@ -132,7 +132,7 @@ func (s *session) describeNode(n *Node) {
 		n.State = "open"
 		n.Children = append(n.Children, s.wire.node())
 	}
-	s.questions.sorted(func(id uint32, x *question) { add("question", id, x.String(), x.inFlight) })
+	s.questions.sorted(func(id uint32, x *question) { add("question", id, x.String(), int(x.inFlight)) })
 	s.answers.sorted(func(id uint32, x *answer) { add("answer", id, x.String(), len(x.pipe.queue)) })
 	s.imports.sorted(func(id uint32, x *imported) { add("import", id, x.String(), 0) })
 	s.exports.sorted(func(id uint32, x *export) { add("export", id, x.String(), 0) })

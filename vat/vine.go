@@ -18,19 +18,22 @@ import "slices"
 
 // newAcceptRef stands for an Accept of what the vine, which it takes over, leads to as well.
 func newAcceptRef(host *session, vine pin) *questionRef {
-	q := newQuestionRef(host, 1)
-	q.vine = &vine
-	q.gate.undecided = true
+	q := newWholeRef(host)
+	q.whole.vine, q.whole.gate.undecided = &vine, true
 	return q
 }
 
 // freeVine lets go of the vine once the Accept is over and nobody holds it.
 func (q *questionRef) freeVine() {
+	w := q.whole
+	if w == nil {
+		return
+	}
 	q.mu.Lock()
-	vine := q.vine
+	vine := w.vine
 	done := vine != nil && q.over && q.holds.Load() <= 0
 	if done {
-		q.vine = nil
+		w.vine = nil
 	}
 	q.mu.Unlock()
 	if done {
@@ -43,12 +46,12 @@ func (q *questionRef) freeVine() {
 func (q *questionRef) divert(why error) {
 	q.hold()
 	v := q.s.vat
-	if by, ok := q.vine.road.(*importRef); ok && by.s.end.Load() != nil {
-		q.instead = brokenRoad{disconnected("%v; and the way through %s is lost: %v", why, by.s.peer.Short(), by.s.why())}
+	if by, ok := q.whole.vine.road.(*importRef); ok && by.s.end.Load() != nil {
+		q.whole.instead = brokenRoad{disconnected("%v; and the way through %s is lost: %v", why, by.s.peer.Short(), by.s.why())}
 		v.handedOff(func(h *Handoffs) { h.Broken++ })
 		return
 	}
-	q.instead = q.vine.road
+	q.whole.instead = q.whole.vine.road
 	v.handedOff(func(h *Handoffs) { h.Vine++ })
 	v.log.Warn("handoff failed: calls go on through the introducer", "host", q.s.peer.Short(), "err", why)
 }
@@ -56,7 +59,7 @@ func (q *questionRef) divert(why error) {
 // fail is divert where calls may have been delivered.
 func (q *questionRef) fail(why error) {
 	q.hold()
-	q.instead = brokenRoad{why}
+	q.whole.instead = brokenRoad{why}
 	q.s.vat.handedOff(func(h *Handoffs) { h.Broken++ })
 }
 
@@ -64,17 +67,17 @@ func (q *questionRef) fail(why error) {
 // its session any more.
 func (q *questionRef) settleOn(at *reference) {
 	defer q.drop()
-	q.gate.cutShort(q.instead)
-	if broken, ok := q.instead.(brokenRoad); ok {
+	q.whole.gate.cutShort(q.whole.instead)
+	if broken, ok := q.whole.instead.(brokenRoad); ok {
 		at.breakWith(broken.err)
 		return
 	}
-	at.settleOn(q.vine.again().named(q.s.vat))
+	at.settleOn(q.whole.vine.again().named(q.s.vat))
 }
 
 // acceptFailed: nothing that was put on the Accept q, for at, has been delivered. It is an effect.
 func (s *session) acceptFailed(q *questionRef, at *reference) {
-	q.gate.keepBack()
+	q.whole.gate.keepBack()
 	at.keepBack()
 	settle := func() { q.settleOn(at) }
 	switch {
@@ -96,9 +99,9 @@ func (a *askAccept) unsent(why error) {
 // acceptRefused: the Accept x returned with an exception. What was sent on it is taken back and goes first.
 func (s *session) acceptRefused(x question, why error) {
 	x.ref.divert(s.acceptError(why))
-	for _, q := range x.sent {
+	for _, q := range x.ref.whole.sent {
 		if c := s.takeBack(q); c != nil {
-			s.deliver(x.ref.instead, c)
+			s.deliver(x.ref.whole.instead, c)
 		}
 	}
 	s.emit(letGo(func() { s.acceptFailed(x.ref, x.at) }))
@@ -106,7 +109,7 @@ func (s *session) acceptRefused(x question, why error) {
 
 // acceptReturned: what was sent on the Accept x is the host's.
 func (s *session) acceptReturned(x *question) {
-	for _, q := range x.sent {
+	for _, q := range x.ref.whole.sent {
 		s.questions.visit(q.id, func(e *question) {
 			if c := e.unsure; e.ref == q && c != nil && !e.finished {
 				e.unsure = nil
@@ -124,7 +127,7 @@ func (s *session) acceptReturned(x *question) {
 type accepted questionRef
 
 func (q *accepted) apply(s *session) {
-	q.gate.decide()
+	q.whole.gate.decide()
 	s.vat.handedOff(func(h *Handoffs) { h.Accepted++ })
 }
 
@@ -133,8 +136,8 @@ func (q *accepted) discard(s *session, _ error) { q.apply(s) }
 // acceptLost: the session with the host ends, and the Accept x was sent and has not returned.
 func (s *session) acceptLost(x *question, why error) {
 	switch q := x.ref; {
-	case q.instead != nil: // see insteadOf
-	case x.used:
+	case q.whole.instead != nil: // see insteadOf
+	case q.whole.used:
 		q.fail(s.acceptError(why))
 	default:
 		q.divert(s.acceptError(why))
@@ -162,12 +165,12 @@ func (s *session) acceptOverdue(m *acceptOverdue) {
 	}
 	why := s.acceptError(m.why)
 	s.vat.exceeded(m.limit)
-	if !x.used {
+	if !x.ref.whole.used {
 		x.ref.divert(why)
 	} else {
 		x.ref.fail(why)
 	}
-	for _, q := range x.sent {
+	for _, q := range x.ref.whole.sent {
 		if c := s.takeBack(q); c != nil {
 			s.emit(letGo(func() { c.reject(why) }))
 		}
@@ -181,19 +184,23 @@ func (s *session) acceptOverdue(m *acceptOverdue) {
 
 // insteadOf is where p goes that was put on q and found its session ended; nil if nowhere.
 func (s *session) insteadOf(q *questionRef, why error) road {
-	if q.instead == nil && q.vine != nil && q.asked && q.gone == nil {
+	w := q.whole
+	if w == nil {
+		return nil
+	}
+	if w.instead == nil && w.vine != nil && q.asked && q.gone == nil {
 		s.questions.visit(q.id, func(x *question) {
-			if !x.returned && !x.finished && !x.used {
+			if !x.returned && !x.finished && !w.used {
 				q.divert(s.acceptError(why))
 			}
 		})
 	}
-	return q.instead
+	return w.instead
 }
 
 // undecided says whether q is an Accept that has not returned.
 func (s *session) undecided(q *questionRef) (yes bool) {
-	if q != nil && q.vine != nil {
+	if q != nil && q.whole != nil && q.whole.vine != nil {
 		s.questions.visit(q.id, func(x *question) { yes = x.accept && !x.returned })
 	}
 	return yes
@@ -223,9 +230,8 @@ func (s *session) sure(x question) {
 	}
 	s.questions.visit(x.ref.id, func(e *question) { e.unsure = nil })
 	if x.on != nil {
-		s.questions.visit(x.on.id, func(e *question) {
-			e.sent = slices.DeleteFunc(e.sent, func(q *questionRef) bool { return q == x.ref })
-		})
+		w := x.on.whole
+		w.sent = slices.DeleteFunc(w.sent, func(q *questionRef) bool { return q == x.ref })
 	}
 	s.emit(letGo(func() {
 		x.unsure.releaseLater()

@@ -63,30 +63,31 @@ var worldly = map[string]string{
 // the world: the names of worldly, and "goroutine" for go statements, channels and select. Every other file of
 // the package is protocol, and touches nothing of it.
 var mayTouch = map[string][]string{
-	"adopt.go":         {"goroutine"},                // waits for a promise of go-capnp's
-	"limits.go":        {"time"},                     // durations
-	"call_context.go":  {"goroutine"},                // what package context wants
-	"call_watch.go":    {"goroutine"},                // contexts by their channels
-	"completion.go":    {"time"},                     // deadlines
-	"cells.go":         {"actor"},                    // table entries as actors
-	"config.go":        {"time"},                     // durations of limits
-	"deadlines.go":     {"time"},                     // of what waits for a third vat
-	"foreign.go":       {"goroutine"},                // code of users, which may block
-	"guests.go":        {"net", "time", "goroutine"}, // connections of level 1 peers
-	"idle.go":          {"time", "goroutine"},        // how long a session rests
-	"object.go":        {"actor"},                    // the actor in front of a hook
-	"promise.go":       {"actor"},                    // the actor around its state
-	"provisions.go":    {"actor", "time"},            // the actor around the pure type, and its timer
-	"session_actor.go": {"actor", "time", "runtime", "goroutine"},
-	"sessions.go":      {"actor", "net", "time", "goroutine"},
-	"shutdown.go":      {"goroutine"}, // waits for the last call
-	"spawn.go":         {"goroutine"}, // what a vat does when it fails
-	"suspect.go":       {"time"},      // the time for a sign of life
-	"tree.go":          {"goroutine"}, // waits for the turn that answers
-	"twoparty.go":      {"net", "time", "goroutine"},
-	"unreached.go":     {"time"}, // how long a peer is not dialed
-	"vat.go":           {"actor", "time", "chance", "goroutine"},
-	"watch.go":         {"goroutine"}, // waits for what breaks
+	"adopt.go":          {"goroutine"},                // waits for a promise of go-capnp's
+	"limits.go":         {"time"},                     // durations
+	"call_context.go":   {"goroutine"},                // what package context wants
+	"call_watch.go":     {"goroutine"},                // contexts by their channels
+	"completion.go":     {"time"},                     // deadlines
+	"cells.go":          {"actor"},                    // table entries as actors
+	"config.go":         {"time"},                     // durations of limits
+	"deadlines.go":      {"time"},                     // of what waits for a third vat
+	"foreign.go":        {"goroutine"},                // code of users, which may block
+	"guests.go":         {"net", "time", "goroutine"}, // connections of level 1 peers
+	"idle.go":           {"time", "goroutine"},        // how long a session rests
+	"method_context.go": {"goroutine", "time"},        // what package context wants
+	"object.go":         {"actor"},                    // the actor in front of a hook
+	"promise.go":        {"actor"},                    // the actor around its state
+	"provisions.go":     {"actor", "time"},            // the actor around the pure type, and its timer
+	"session_actor.go":  {"actor", "time", "runtime", "goroutine"},
+	"sessions.go":       {"actor", "net", "time", "goroutine"},
+	"shutdown.go":       {"goroutine"}, // waits for the last call
+	"spawn.go":          {"goroutine"}, // what a vat does when it fails
+	"suspect.go":        {"time"},      // the time for a sign of life
+	"tree.go":           {"goroutine"}, // waits for the turn that answers
+	"twoparty.go":       {"net", "time", "goroutine"},
+	"unreached.go":      {"time"}, // how long a peer is not dialed
+	"vat.go":            {"actor", "time", "chance", "goroutine"},
+	"watch.go":          {"goroutine"}, // waits for what breaks
 }
 
 // purity checks a file of package vat against mayTouch.
