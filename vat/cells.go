@@ -12,12 +12,15 @@ import (
 // It is spoken to by its session alone, inline: what it was told has been done when the send returns, unless
 // it panicked. protoactor swallows that, so the message says whether it was done.
 //
-// It is asked once in each turn that wants its state, for that is lent for the turn.
+// It is asked once in each turn that wants its state, for that is lent for the turn. That is most of what a session does
+// with protoactor, and in a session with many entries each is out of the processor's cache by then: so it is all in one
+// piece, and knows its actor's process, which a PID would look up.
 type tableCell struct {
 	host  *sessionActor
 	key   cellKey
 	pid   *actor.PID
-	actor *tableActor
+	to    actor.Process // of pid
+	actor tableActor
 	ask   lendState // the message, used again; with the state, while it is lent
 	turn  uint64    // in which it was lent
 }
@@ -54,10 +57,11 @@ func (t *tableActor) Receive(ctx actor.Context) {
 // cell implements host.
 func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 	key := cellKey{kind, id}
-	c := &tableCell{host: a, key: key, actor: &tableActor{state: state}}
-	pid, err := a.cells.Spawn(a.ctx, c.actor, key.String())
+	c := &tableCell{host: a, key: key, actor: tableActor{state: state}}
+	pid, err := a.cells.Spawn(a.ctx, &c.actor, key.String())
 	check(err)
 	c.pid = pid
+	c.to, _ = a.ctx.ActorSystem().ProcessRegistry.Get(pid)
 	return c
 }
 
@@ -72,7 +76,7 @@ func (c *tableCell) lend() (state any) {
 
 func (c *tableCell) tell(m lendState) {
 	c.ask = m
-	c.host.ctx.Send(c.pid, &c.ask)
+	c.to.SendUserMessage(c.pid, &c.ask)
 	if !c.ask.done {
 		panic(cellFailed(c.key.String()))
 	}
@@ -83,8 +87,8 @@ type cellFailed string
 
 func (c cellFailed) String() string { return "actor " + string(c) + " has failed" }
 
-// clear implements cell.
-func (c *tableCell) clear() { c.tell(lendState{set: true}) }
+// clear implements cell. It takes no message: nobody looks at what the actor has, until it gets another entry's.
+func (c *tableCell) clear() { c.actor.state, c.ask = nil, lendState{} }
 
 // reuse implements cell.
 func (c *tableCell) reuse(state any) {
