@@ -161,6 +161,7 @@ type (
 type objectActor struct {
 	snap    capnp.ClientSnapshot
 	server  bool
+	called  bool
 	stopped bool
 }
 
@@ -195,7 +196,8 @@ func (a *objectActor) call(c *call) {
 	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r, ReleaseArgs: withReturn}
 	if a.server {
 		r.inside.Store(true)
-		r.server = true
+		r.server, r.first = true, !a.called
+		a.called = true
 		r.argsDone.Store(true)
 	} else {
 		recv.ReleaseArgs = c.releaseArgs
@@ -219,6 +221,7 @@ type returner struct {
 	// The method is a server's of go-capnp: it returns on a goroutine of the object's with no lock held, which may run
 	// turns, unless it does so inside, while it is being handed the call.
 	server bool
+	first  bool // of that goroutine, whose stack is small yet: a turn would have it grown several times
 	inside atomic.Bool
 
 	argsDone, prepared atomic.Bool // see argsOver
@@ -315,8 +318,10 @@ func (r *returner) Return() {
 	if r.server && !r.inside.Load() {
 		switch to := r.call.ret.(type) {
 		case *answerRef:
-			to.settleAndRun(res)
-			return
+			if !r.first {
+				to.settleAndRun(res)
+				return
+			}
 		case *promisedAnswer:
 			to.settleHere(res)
 			return
