@@ -68,6 +68,10 @@ func (e *earlyReturn) settle(r result) {
 		v.later(r.free)
 		return
 	}
+	if r.err != nil && v.ctx.Err() != nil {
+		// The context of the call ended with the vat: nobody who holds what was promised has canceled anything.
+		r.err = disconnected("the vat %s is closing", v.ID().Short())
+	}
 	e.givenUp.end()
 	e.ref.ctx.cancel()
 	v.later(func() {
