@@ -14,8 +14,8 @@ import (
 //
 //	queueing   the call has not gone anywhere: what is pipelined waits here
 //	forwarded  the call went out on a wire: what is pipelined follows it there
-//	closing    the results are here, but what followed the call may still wait in the mailbox of that
-//	           session: what is pipelined waits here until an echo has come back from behind it
+//	closing    the results are here, and not in place: what is pipelined waits here. Where something followed the call
+//	           it may still wait in the mailbox of that session, so this lasts until an echo has come back from behind it
 //	settled    what is pipelined goes to the capabilities in the results, as pinned then
 //
 // While queueing, some results may be set early: what is pipelined on their capabilities goes there, the rest waits.
@@ -84,10 +84,10 @@ func (p *pipeline) forwarded(q *questionRef) []delivery {
 
 // close says that the results are here, and whether an echo must be awaited before settle.
 func (p *pipeline) close() (await *questionRef) {
-	if p.on == nil || !p.sent {
+	p.closing = p.on != nil
+	if !p.sent {
 		return nil
 	}
-	p.closing = true
 	return p.on
 }
 

@@ -329,6 +329,12 @@ func TestPipeline(t *testing.T) {
 	if unused.close() != nil {
 		t.Error("an echo is awaited, though nothing followed the call")
 	}
+	if _, now := unused.add(pipelined{path: path(0), parcel: a}); now {
+		t.Error("closing: a went behind the call, where what comes once the results are in place would overtake it")
+	}
+	if out = unused.settle(&result{err: errCanceled}, nil); len(out) != 1 || out[0].parcel != a {
+		t.Errorf("settled: %v, want a", out)
+	}
 }
 
 func TestProvision(t *testing.T) {
