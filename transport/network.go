@@ -146,7 +146,7 @@ func (n *socketNetwork) open(ctx context.Context, sock socket, remote string, wa
 }
 
 func (n *socketNetwork) handshake(ctx context.Context, sock socket, remote string, want VatID) (Conn, error) {
-	s, proven, err := n.layer.secure(ctx, sock, want)
+	s, proven, err := n.layer.secure(ctx, quick(sock), want)
 	if err != nil {
 		return nil, err
 	}

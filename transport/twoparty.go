@@ -31,6 +31,9 @@ func TwoParty(rw net.Conn, cfg Config) Conn {
 	if !ok {
 		s = wholeConn{rw}
 	}
+	if sock, ok := rw.(socket); ok {
+		s = quick(sock)
+	}
 	c := Conn(&streamConn{
 		peer:   Hello{ID: twoPartyID(rw.RemoteAddr())},
 		remote: twoPartyAddr(rw.RemoteAddr()),
