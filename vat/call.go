@@ -50,6 +50,9 @@ type call struct {
 	sent      *questionRef // on a wire
 	sentAs    sentAs
 	delivered bool // see deliverCall
+	// first: its object was never called, and so the goroutine has a small stack on which the method returns. A turn would
+	// have it grown several times.
+	first bool
 	// Memory for stops that it will probably make; nil: for none.
 	returner *returner       // for its method
 	question *asked          // for its question

@@ -1,12 +1,10 @@
 package vat
 
 import (
-	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
-	"github.com/asynkron/protoactor-go/actor"
 
 	"github.com/vatwork/vatwork/actors"
 	"github.com/vatwork/vatwork/transport"
@@ -22,7 +20,7 @@ type object struct {
 	vat   *Vat
 	hook  *capnp.Metadata // identifies the hook
 	name  string
-	pid   *actor.PID
+	host  *objectActor
 	queue *actors.Queue // nil: inline
 
 	mu    sync.Mutex
@@ -46,26 +44,13 @@ func (v *Vat) objectOf(s capnp.ClientSnapshot, isServer bool) road {
 		}
 	}
 	o := &object{vat: v, hook: md, holds: 1}
-	host := &objectActor{snap: s.AddRef(), server: isServer}
-	o.name = fmt.Sprintf("object/%d", v.serial.Add(1))
-	pid, err := v.spawnHost(o, host)
-	if err != nil {
-		host.snap.Release()
+	if err := v.host(o, s, isServer); err != nil {
 		return brokenRoad{err}
 	}
-	o.pid = pid
+	o.name = o.host.name
 	v.nodes.add(o.name, o.node)
 	md.Put(objectKey{v}, o)
 	return o
-}
-
-// spawnHost spawns the actor of o.
-func (v *Vat) spawnHost(o *object, host *objectActor) (*actor.PID, error) {
-	if host.server {
-		return v.spawnInline(o.name, host)
-	}
-	o.queue = actors.NewQueue(v.hooks.Dispatcher)
-	return v.spawn(o.name, actor.PropsFromProducer(func() actor.Actor { return host }, o.queue.Props()))
 }
 
 func (o *object) tryHold() bool {
@@ -98,16 +83,20 @@ func (o *object) dropUnlessLast() bool {
 func (o *object) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.holds--; o.holds == 0 {
-		// Calls that wait stay deliverable: the actor stops behind them.
-		o.vat.nodes.remove(o.name)
-		o.vat.system.Root.Send(o.pid, &stopObject{})
+	if o.holds--; o.holds > 0 {
+		return
 	}
+	o.vat.nodes.remove(o.name)
+	if o.queue == nil && o.vat.vacate(o.host) {
+		return
+	}
+	// Calls that wait stay deliverable: the actor stops behind them.
+	o.vat.system.Root.Send(o.host.pid, &stopObject{})
 }
 
 func (o *object) put(p parcel) {
 	if c, ok := p.(*call); ok {
-		c.delivered = false
+		c.delivered, c.to = false, o
 		o.hand((*deliverCall)(c), p, &c.delivered)
 		return
 	}
@@ -123,7 +112,7 @@ func (o *object) hand(m any, p parcel, done *bool) {
 		}
 		return
 	}
-	o.vat.system.Root.Send(o.pid, m)
+	o.vat.system.Root.Send(o.host.pid, m)
 	if !*done {
 		p.reject(failed("the object could not take the call: its actor has failed"))
 	}
@@ -157,32 +146,6 @@ type (
 	stopObject  struct{}
 )
 
-// objectActor hands parcels to one hook. It never restarts: the hook is not its to make anew.
-type objectActor struct {
-	snap    capnp.ClientSnapshot
-	server  bool
-	called  bool
-	stopped bool
-}
-
-func (a *objectActor) Receive(ctx actor.Context) {
-	switch m := ctx.Message().(type) {
-	case *deliverCall:
-		a.call((*call)(m))
-		m.delivered = true
-	case *deliver:
-		strayed(m.parcel)
-		m.done = true
-	case *stopObject:
-		ctx.Stop(ctx.Self())
-	case *actor.Stopping:
-		if !a.stopped {
-			a.stopped = true
-			a.snap.Release()
-		}
-	}
-}
-
 func (a *objectActor) call(c *call) {
 	if c.ctx.Err() != nil {
 		c.reject(callerError(c.ctx))
@@ -196,7 +159,7 @@ func (a *objectActor) call(c *call) {
 	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r, ReleaseArgs: withReturn}
 	if a.server {
 		r.inside.Store(true)
-		r.server, r.first = true, !a.called
+		r.server, c.first = true, !a.called
 		a.called = true
 		r.argsDone.Store(true)
 	} else {
@@ -221,7 +184,6 @@ type returner struct {
 	// The method is a server's of go-capnp: it returns on a goroutine of the object's with no lock held, which may run
 	// turns, unless it does so inside, while it is being handed the call.
 	server bool
-	first  bool // of that goroutine, whose stack is small yet: a turn would have it grown several times
 	inside atomic.Bool
 
 	argsDone, prepared atomic.Bool // see argsOver
@@ -318,7 +280,7 @@ func (r *returner) Return() {
 	if r.server && !r.inside.Load() {
 		switch to := r.call.ret.(type) {
 		case *answerRef:
-			if !r.first {
+			if !r.call.first {
 				to.settleAndRun(res)
 				return
 			}

@@ -47,6 +47,7 @@ type Vat struct {
 	living     sync.Map   // of *promise: those that have not ended
 	resolving  sync.Mutex // see promise
 	provisions provisions
+	spareHosts spareHosts
 	nodes      nodes
 	flights    flights
 	watches    callWatches

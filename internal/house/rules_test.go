@@ -75,7 +75,7 @@ var mayTouch = map[string][]string{
 	"guests.go":         {"net", "time", "goroutine"}, // connections of level 1 peers
 	"idle.go":           {"time", "goroutine"},        // how long a session rests
 	"method_context.go": {"goroutine", "time"},        // what package context wants
-	"object.go":         {"actor"},                    // the actor in front of a hook
+	"object_host.go":    {"actor"},                    // the actor in front of a hook
 	"promise.go":        {"actor"},                    // the actor around its state
 	"provisions.go":     {"actor", "time"},            // the actor around the pure type, and its timer
 	"session_actor.go":  {"actor", "time", "runtime", "goroutine"},
