@@ -258,13 +258,20 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, fault("unreadable results: %v", err)
 	}
-	paths := pathsTo(content, pipelined)
-	accept := false
-	s.questions.visit(q.id, func(x *question) { accept = x.accept })
+	accept, whole := false, false
+	s.questions.visit(q.id, func(x *question) { accept, whole = x.accept, x.at != nil })
+	var paths map[int][]capnp.PipelineOp // made if there is somebody to look
+	pathTo := func(i int) (path []capnp.PipelineOp, used bool) {
+		if paths == nil {
+			paths = pathsTo(content, pipelined)
+		}
+		path, used = paths[i]
+		return path, used
+	}
 	err = s.readPayload(p, func(i int, d rpc.CapDescriptor) (capnp.Client, error) {
-		path, used := paths[i]
 		switch d.Which() {
 		case rpc.CapDescriptor_Which_receiverHosted, rpc.CapDescriptor_Which_receiverAnswer:
+			path, used := pathTo(i)
 			if !used || s.vat.breaks(hook.Loopback) {
 				return s.readCap(d)
 			}
@@ -274,6 +281,7 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 			}
 			return s.embargoResult(to, q, path), nil
 		case rpc.CapDescriptor_Which_thirdPartyHosted:
+			_, used := pathTo(i)
 			switch {
 			case !s.has(transport.FeatureHandoff):
 			case used:
@@ -300,5 +308,11 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, err
 	}
-	return s.vat.newResult(content, p.Message()), nil
+	res := s.vat.newResult(content, p.Message())
+	if whole && !res.plain {
+		// Its content is read here and nowhere else: see asWhole.
+		release, msg := res.release, p.Message()
+		res.release = func() { release(); recycle(msg) }
+	}
+	return res, nil
 }

@@ -190,6 +190,9 @@ func (s *session) freeResult(r result) {
 	switch {
 	case r.cap != nil:
 		s.freeLater(*r.cap)
+	case r.release != nil && r.msg == nil:
+		release := r.release
+		s.emit(letGo(func() { s.vat.later(release) }))
 	case r.release != nil:
 		s.emit(letGo(func() { s.vat.later(r.free) }))
 	case r.msg != nil:

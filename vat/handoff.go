@@ -253,7 +253,8 @@ func (c *contact) again() *contact {
 // drop lets go of a contact that was not accepted.
 func (c *contact) drop() { c.vat.freeLater(c.vine) }
 
-// accept asks the host for the capability, for ref, whose road is its result. It enqueues. embargo may be nil.
+// accept asks the host for the capability, for ref, whose road is its result. It enqueues: the road is to be woken. embargo
+// may be nil.
 // Where we are the host ourselves there is no question, and no road until ref settles.
 func (c *contact) accept(ref *reference, embargo []byte) (*questionRef, road) {
 	if c.Host == c.vat.ID() {
@@ -268,7 +269,7 @@ func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 	var ask *askAccept
 	by, ok := c.vine.road.(*importRef)
 	anyway := ok && by.s.end.Load() != nil // there is no other way
-	host, err := c.vat.askReached(c.Host, c.addresses, anyway, func(host *session) error {
+	_, err := c.vat.askReached(c.Host, c.addresses, anyway, func(host *session) error {
 		if ask != nil { // of a session that ended for lack of use
 			ask.q.end(ask.q.s.why())
 			ask.q.drop()
@@ -281,7 +282,6 @@ func (c *contact) askHost(ref *reference, embargo []byte) *questionRef {
 		c.vat.later(func() { ask.unsent(err); ask.q.settleOn(ref) })
 		return ask.q
 	}
-	host.wake()
 	if !c.ofCall {
 		c.vat.expireAccept(ask.q)
 	}
@@ -362,6 +362,7 @@ func (r *reference) acceptAt(c *contact, disembargo wireTarget) bool {
 		for _, p := range held {
 			to.put(p.parcel)
 		}
+		to.wake()
 		return to
 	})
 }

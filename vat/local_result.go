@@ -48,7 +48,7 @@ func (v *Vat) pinBoth(r result) (pins, fixed []pin) {
 			table.At(i).Release()
 			table.Set(capnp.CapabilityID(i), p.client())
 		}
-		pins, fixed = append(pins, p), append(fixed, v.pinClient(table.At(i)))
+		pins, fixed = append(pins, p), append(fixed, p.again().asItIs())
 	}
 	return pins, fixed
 }
@@ -149,11 +149,13 @@ func (a *promisedAnswer) isLast() bool {
 // cleanAnswer enters go-capnp as well.
 type cleanAnswer promisedAnswer
 
-// Do implements actors.Task.
-func (c *cleanAnswer) Do() { (*promisedAnswer)(c).clean() }
+// Do implements actors.Task. The worker holds no lock, and is awake already: so it runs what the session has to do.
+func (c *cleanAnswer) Do() { (*promisedAnswer)(c).cleanAnd((*questionRef).dropAndRun) }
 
 // clean lets go of the results.
-func (a *promisedAnswer) clean() {
+func (a *promisedAnswer) clean() { a.cleanAnd((*questionRef).drop) }
+
+func (a *promisedAnswer) cleanAnd(drop func(*questionRef)) {
 	if a.promise != nil {
 		a.promise.ReleaseClients()
 	}
@@ -171,7 +173,7 @@ func (a *promisedAnswer) clean() {
 	}
 	a.pipe.res.free()
 	if q != nil {
-		q.drop()
+		drop(q)
 	}
 }
 

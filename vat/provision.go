@@ -26,6 +26,7 @@ type provision struct {
 	accepted  bool
 	accepts   []parked
 	lifted    map[string]bool
+	first     [1]parked // memory for accepts: mostly there is one
 }
 
 // parked is an Accept that waits.
@@ -64,7 +65,7 @@ func (p *provision) name(recipient transport.VatID, provide *answerRef) []outcom
 // offer says what there is to pick up; takes over r.
 func (p *provision) offer(r result) []outcome {
 	p.ready, p.res = true, r
-	return p.settle()
+	return p.settle(nil)
 }
 
 // accept takes one Accept. It parks unless all is there.
@@ -78,17 +79,20 @@ func (p *provision) accept(a parked) []outcome {
 	if len(p.accepts) >= maxParked {
 		return []outcome{{a.to, result{err: overloaded("%d Accepts wait for one provision already", maxParked)}}}
 	}
+	if p.accepts == nil {
+		p.accepts = p.first[:0]
+	}
 	p.accepts = append(p.accepts, a)
 	if !p.known {
 		return nil
 	}
 	p.accepted = true
-	out := []outcome{}
+	out := make([]outcome, 0, 2)
 	if p.provide != nil {
 		out = append(out, outcome{p.provide, result{}})
 		p.provide = nil
 	}
-	return append(out, p.settle()...)
+	return p.settle(out)
 }
 
 // lift ends an embargo.
@@ -100,15 +104,14 @@ func (p *provision) lift(id string) []outcome {
 		p.lifted = map[string]bool{}
 	}
 	p.lifted[id] = true
-	return p.settle()
+	return p.settle(nil)
 }
 
-// settle answers every Accept that needs not wait any longer.
-func (p *provision) settle() []outcome {
+// settle answers every Accept that needs not wait any longer, behind what is in out.
+func (p *provision) settle(out []outcome) []outcome {
 	if !p.ready || !p.known {
-		return nil
+		return out
 	}
-	var out []outcome
 	var wait []parked
 	for _, a := range p.accepts {
 		if a.held && !p.lifted[a.embargo] {
@@ -120,7 +123,7 @@ func (p *provision) settle() []outcome {
 		}
 		out = append(out, outcome{a.to, p.copyOf()})
 	}
-	p.accepts = wait
+	p.accepts, p.first = wait, [1]parked{}
 	return out
 }
 
@@ -157,7 +160,7 @@ func (p *provision) end(why error) []outcome {
 func (p *provision) leave(to accepter) {
 	for i, a := range p.accepts {
 		if a.to == to {
-			p.accepts = append(p.accepts[:i], p.accepts[i+1:]...)
+			p.accepts = slices.Delete(p.accepts, i, i+1)
 			return
 		}
 	}

@@ -68,14 +68,29 @@ func newWholeRef(s *session) *questionRef {
 func (q *questionRef) hold() { q.holds.Add(1) }
 
 func (q *questionRef) drop() {
-	if n := q.holds.Add(-1); n == 0 {
-		q.freeVine()
-		if !q.isOver() {
-			q.s.tell((*dropQuestion)(q))
-		}
-	} else if n < 0 {
+	if q.dropped() {
+		q.s.wake()
+	}
+}
+
+// dropAndRun is drop for who may run turns of the session.
+func (q *questionRef) dropAndRun() {
+	if q.dropped() {
+		q.s.run()
+	}
+}
+
+// dropped says whether the session has something to do about it.
+func (q *questionRef) dropped() bool {
+	n := q.holds.Add(-1)
+	if n < 0 {
 		panic("vat: question dropped more often than held")
 	}
+	if n > 0 {
+		return false
+	}
+	q.freeVine()
+	return !q.isOver() && q.s.post((*dropQuestion)(q))
 }
 
 func (q *questionRef) isOver() bool {

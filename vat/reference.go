@@ -178,7 +178,8 @@ func (r *reference) roadNow() road {
 	return r.road
 }
 
-// acceptLocked turns a contact into an Accept under way, without embargo where nothing was called before.
+// acceptLocked turns a contact into an Accept under way, without embargo where nothing was called before. Whoever puts
+// something on r wakes the road for that, and so for the Accept: a caller that may runs both itself.
 func (r *reference) acceptLocked() {
 	c := r.contact
 	if c == nil {

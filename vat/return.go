@@ -92,6 +92,10 @@ func (s *session) returned(id uint32, res result, elsewhere bool) error {
 		return nil
 	}
 	if !elsewhere {
+		if x.at != nil && res.err == nil {
+			res = s.asWhole(res)
+			x.res = res
+		}
 		x.pins = res.pins(s.vat)
 		s.hand(x, res)
 	}
@@ -141,21 +145,27 @@ func (s *session) settleReference(ref *questionRef, at *reference, res result, p
 		at.breakWith(res.err)
 		return
 	}
-	c := res.content.Interface().Client()
-	done := func() {
-		at.settle(c)
-		s.vat.later(res.free)
-	}
-	if i, ok := s.vat.importOf(c); ok && i.s == s || s.vat.breaks(hook.Marker) {
-		done()
+	if i, ok := res.cap.leadsTo(); ok && i.s == s || s.vat.breaks(hook.Marker) {
+		at.settleOn(*res.cap)
 		return
 	}
 	ref.whole.gate.keepBack()
 	at.keepBack()
 	s.tell(&echo{func() {
 		ref.whole.gate.cutShort(res.at(nil, pins))
-		done()
+		c := res.cap.client()
+		at.settle(c)
+		s.vat.later(c.Release)
+		s.vat.freeLater(res.cap)
 	}})
+}
+
+// asWhole is res, of a Bootstrap or an Accept and without an error, as the one capability that it is. Nobody looks at its
+// content any more.
+func (s *session) asWhole(res result) result {
+	p := s.vat.pinClient(res.content.Interface().Client())
+	s.freeResult(res)
+	return result{cap: &p}
 }
 
 // pipelinedLeft is pipelinedReturned for one that was given up, or is answered elsewhere: it may not have been delivered.

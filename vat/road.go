@@ -106,8 +106,10 @@ func notLast(n *atomic.Int32) bool {
 }
 
 // pinClient pins c as it is now. It borrows c.
-func (v *Vat) pinClient(c capnp.Client) pin {
-	p := v.follow(c)
+func (v *Vat) pinClient(c capnp.Client) pin { return v.follow(c).asItIs() }
+
+// asItIs is p, which follows resolutions and which it takes over, on the road of now.
+func (p pin) asItIs() pin {
 	switch to := p.road.(type) {
 	case *reference:
 		p.road = to.end()

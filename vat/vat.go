@@ -219,6 +219,18 @@ func (v *Vat) newNonce() (n nonce) {
 func (v *Vat) importOf(c capnp.Client) (*importRef, bool) {
 	s := c.Snapshot()
 	defer s.Release()
+	return importAt(s)
+}
+
+// leadsTo is importOf what p pins.
+func (p *pin) leadsTo() (*importRef, bool) {
+	if !p.snap.IsValid() {
+		return nil, false
+	}
+	return importAt(p.snap.ClientSnapshot)
+}
+
+func importAt(s capnp.ClientSnapshot) (*importRef, bool) {
 	if r, ok := s.Brand().Value.(*reference); ok {
 		i, ok := r.roadNow().(*importRef)
 		return i, ok
