@@ -76,11 +76,8 @@ func (r result) pinAt(v *Vat, path []capnp.PipelineOp, pins []pin) pin {
 		defer c.Release()
 		return v.follow(c)
 	}
-	if r.cap != nil {
-		return pins[0].again()
-	}
-	p, _ := capnp.Transform(r.content, path)
-	return pins[p.Interface().Capability()].again()
+	i, _ := r.indexOf(path, len(pins))
+	return pins[i].again()
 }
 
 // pinTarget pins what the target of a Provide is now. The caller frees it.

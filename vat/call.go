@@ -175,31 +175,38 @@ func (v *Vat) pinTable(msg *capnp.Message) []pin {
 
 // at is the road to what path leads to in the result, with pins as from r.pins.
 func (r result) at(path []capnp.PipelineOp, pins []pin) road {
-	if r.err != nil {
-		return brokenRoad{r.err}
-	}
-	if r.cap != nil {
-		if len(path) > 0 {
-			return brokenRoad{failed("the result is a capability: it has no field %d", path[0].Field)}
-		}
-		return pins[0].road
-	}
-	if r.plain {
-		return brokenRoad{errNull}
-	}
-	p, err := capnp.Transform(r.content, path)
+	i, err := r.indexOf(path, len(pins))
 	if err != nil {
 		return brokenRoad{err}
 	}
+	return pins[i].road
+}
+
+// indexOf says which of the pins, so many as from r.pins, is what path leads to in the result, or why none is.
+func (r result) indexOf(path []capnp.PipelineOp, pins int) (int, error) {
+	switch {
+	case r.err != nil:
+		return 0, r.err
+	case r.cap != nil && len(path) > 0:
+		return 0, failed("the result is a capability: it has no field %d", path[0].Field)
+	case r.cap != nil:
+		return 0, nil
+	case r.plain:
+		return 0, errNull
+	}
+	p, err := capnp.Transform(r.content, path)
+	if err != nil {
+		return 0, err
+	}
 	if !p.IsValid() {
-		return brokenRoad{errNull}
+		return 0, errNull
 	}
 	i := p.Interface()
 	if !i.IsValid() {
-		return brokenRoad{failed("call on a result that is not a capability")}
+		return 0, failed("call on a result that is not a capability")
 	}
-	if id := int(i.Capability()); id < len(pins) {
-		return pins[id].road
+	if id := int(i.Capability()); id < pins {
+		return id, nil
 	}
-	return brokenRoad{errNull}
+	return 0, errNull
 }

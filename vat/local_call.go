@@ -315,7 +315,7 @@ func (a *promisedAnswer) close(r result) bool {
 // to the roads that they are on now. It says whether nothing of that is for the worker.
 func (a *promisedAnswer) settled(r result) (alone bool) {
 	pins, fixed := a.vat.pinBoth(r) // not under the lock: what came may lead to a itself
-	done := a.breakCircles(r, pins, fixed)
+	done := a.straighten(r, pins, fixed)
 	a.mu.Lock()
 	a.pipe.fixed = fixed
 	a.res = r

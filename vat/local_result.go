@@ -53,27 +53,40 @@ func (v *Vat) pinBoth(r result) (pins, fixed []pin) {
 	return pins, fixed
 }
 
-// breakCircles breaks the capabilities of a result that lead to results of the same call, for what is called on them would
-// go round for ever: a promise may have been resolved to what the call returns, and the call return that promise. The peer
-// may hold that for us until the call is finished, and the promise holds the call: so it is finished now. Nothing resolves
-// until done is called, with the results in place.
-func (a *promisedAnswer) breakCircles(r result, pins, fixed []pin) (done func()) {
+// straighten has the capabilities of a result lead nowhere within the results of the same call. A promise may have been
+// resolved to one part of what a call returns, and the call return that promise as another: this is what the first is,
+// then; null, if there is none. Parts that lead to each other in a circle break, for what is called on them would go
+// round for ever, and so do the promises on the way. The peer may hold those for us until the call is finished, and they
+// hold the call: so it is finished now. Nothing resolves until done is called, with the results in place.
+func (a *promisedAnswer) straighten(r result, pins, fixed []pin) (done func()) {
 	if !slices.ContainsFunc(pins, pin.mayResolve) {
 		return func() {}
 	}
 	v, circle := a.vat, false
 	v.resolving.Lock()
+	ends := make([]int, len(pins))
 	for i := range pins {
-		if !goesRound(pins[i].road, answerRoad{a: a}) {
+		ends[i] = a.endWithin(i, r, pins)
+	}
+	for i, end := range ends {
+		if end == i {
 			continue
 		}
-		circle = true
-		table, broken := r.content.Message().CapTable(), capnp.ErrorClient(errCircle)
+		table, c := r.content.Message().CapTable(), capnp.Client{}
+		if circle = circle || end == inCircle; end == inCircle {
+			c = capnp.ErrorClient(errCircle)
+		} else if end >= 0 {
+			c = table.At(end).AddRef()
+		}
 		old, was, wasFixed := table.At(i), pins[i], fixed[i]
 		v.later(func() { v.release(old) })
 		v.freeLater(&was, &wasFixed)
-		table.Set(capnp.CapabilityID(i), broken)
-		pins[i], fixed[i] = v.follow(broken), v.follow(broken)
+		table.Set(capnp.CapabilityID(i), c)
+		if end >= 0 {
+			pins[i], fixed[i] = pins[end].again(), fixed[end].again()
+		} else {
+			pins[i], fixed[i] = v.follow(c), v.follow(c)
+		}
 	}
 	return func() {
 		v.resolving.Unlock()
@@ -81,6 +94,30 @@ func (a *promisedAnswer) breakCircles(r result, pins, fixed []pin) (done func())
 			a.finishEarly()
 		}
 	}
+}
+
+// What part i of a result ends at, if not at a part.
+const (
+	atNothing = -1
+	inCircle  = -2
+)
+
+// endWithin is the part where part i of r leads in the end: mostly i itself.
+func (a *promisedAnswer) endWithin(i int, r result, pins []pin) int {
+	var by []*promise
+	for range len(pins) {
+		at, more := leadsTo(pins[i].road, answerRoad{a: a})
+		if at == nil {
+			return i
+		}
+		next, err := r.indexOf(at.(answerRoad).path, len(pins))
+		if err != nil {
+			return atNothing
+		}
+		i, by = next, append(by, more...)
+	}
+	breakAll(by)
+	return inCircle
 }
 
 // finishEarly lets go of the question, if that has returned.
@@ -136,10 +173,18 @@ func (a *promisedAnswer) release() {
 	}
 }
 
-// isLast says, once, that the results were delivered and released: the caller, who holds a.mu, sees to it that they are
-// let go of.
+// isLast says, once, that the results were delivered and released, and no pin holds them: the caller, who holds a.mu, sees
+// to it that they are let go of. Pins do not hold the question: it keeps what the peer has returned, which may be the very
+// promise that was pinned to a part of it.
 func (a *promisedAnswer) isLast() bool {
-	if !a.delivered || !a.released || a.cleaned || a.holds > 0 {
+	switch {
+	case !a.delivered || !a.released || a.cleaned:
+		return false
+	case a.holds > 0:
+		if a.on != nil {
+			a.vat.later(a.on.drop)
+			a.on = nil
+		}
 		return false
 	}
 	a.cleaned = true

@@ -382,11 +382,27 @@ func dropRoad(r road) {
 	}
 }
 
-// goesRound says whether local callers who take the road from come by to: a reference, a promise, or any part of an answer.
-// What is called there would go round for ever, and each would hold the next: so the promises on the way break. The caller
-// holds Vat.resolving, and breaks to.
+// goesRound says whether local callers who take the road from come by to: a reference or a promise. What is called there
+// would go round for ever, and each would hold the next: so the promises on the way break. The caller holds Vat.resolving,
+// and breaks to.
 func goesRound(from, to road) bool {
-	var by []*promise
+	at, by := leadsTo(from, to)
+	if at == nil {
+		return false
+	}
+	breakAll(by)
+	return true
+}
+
+func breakAll(circle []*promise) {
+	for _, p := range circle {
+		p.breakWith(errCircle)
+	}
+}
+
+// leadsTo is where local callers who take the road from come by to, which is a reference, a promise, or any part of an
+// answer, and by which promises; nil if they do not. The caller holds Vat.resolving.
+func leadsTo(from, to road) (at road, by []*promise) {
 	for !isPartOf(from, to) {
 		switch x := from.(type) {
 		case fixedRef:
@@ -400,13 +416,10 @@ func goesRound(from, to road) bool {
 		case *promise:
 			from, by = x.callersGo(), append(by, x)
 		default:
-			return false
+			return nil, nil
 		}
 	}
-	for _, p := range by {
-		p.breakWith(errCircle)
-	}
-	return true
+	return from, by
 }
 
 func isPartOf(part, of road) bool {

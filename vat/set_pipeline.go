@@ -152,7 +152,7 @@ func partition(feeds []feed, e *early) (in, rest []feed) {
 func (a *promisedAnswer) setEarly(r result) {
 	e := &early{result: r}
 	e.pins, e.fixed = a.vat.pinBoth(r)
-	done := a.breakCircles(r, e.pins, e.fixed)
+	done := a.straighten(r, e.pins, e.fixed)
 	a.mu.Lock()
 	out, taken := a.pipe.setEarly(e)
 	if !taken {
