@@ -10,17 +10,22 @@ import (
 
 // pinPart is a pin on what can be named of a part of the results of a local call: the capability, if it is here,
 // else a promise of ours for it, one as long as anything is pinned to it. Either way it leads where r does that is
-// fixed, so that a Disembargo which follows the one road comes by the vat that was named for the other.
+// fixed, so that a Disembargo which follows the one road comes by the vat that was named for the other. It borrows r, which
+// is held.
 func (v *Vat) pinPart(r answerRoad) pin {
 	a := r.a
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	if a.pipe.res != nil {
-		return a.pipe.res.pinAt(v, r.path, a.pipe.fixed)
+		fixed := a.pipe.fixed
+		a.mu.Unlock() // what is there may be a part of another answer
+		return a.pipe.res.pinAt(v, r.path, fixed)
 	}
 	if e := a.pipe.early; e.has(r.path) {
+		defer e.hold().drop(v)
+		a.mu.Unlock()
 		return e.pinAt(v, r.path, e.fixed)
 	}
+	defer a.mu.Unlock()
 	for _, f := range a.parts {
 		if samePath(f.path, r.path) {
 			if snap, ok := f.p.adopted.again(); ok {

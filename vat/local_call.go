@@ -124,6 +124,11 @@ func (c *call) place(s capnp.Send) error {
 //
 // Its results live until they were delivered and released, both; releasing before they came cancels the call,
 // unless calls are pipelined on it, for those stand for an interest in the results too.
+//
+// What is pipelined is put on its way under mu where it follows the call, and where it waited for results that are now put
+// in place, and else with no lock held. For parts of two answers may lead to parts of each other, crosswise, and that is no
+// circle. Of answers whose results lead on only one is put in place at a time (Vat.resolving), and nowhere within itself (see
+// straighten): so whoever waits for it holds nothing that it waits for.
 type promisedAnswer struct {
 	vat     *Vat
 	ctx     callContext
@@ -223,14 +228,22 @@ func (r answerRoad) put(p parcel) {
 		p.reject(a.vat.beyondLimit("Pipelined", max, "calls that wait on one call"))
 		return
 	}
-	defer a.mu.Unlock()
 	if c, ok := p.(*call); ok && a.pipe.res == nil {
 		a.inFlight++
 		c.ret = countedSink{c.ret, a}
 	}
-	if d, now := a.pipe.add(pipelined{r.path, p, r.fixed}); now {
-		d.to.put(d.parcel)
+	d, now := a.pipe.add(pipelined{r.path, p, r.fixed})
+	if wire, follows := d.to.(pipelineRoad); !now || follows && wire.q == a.pipe.on {
+		if now {
+			d.to.put(d.parcel)
+		}
+		a.mu.Unlock()
+		return
 	}
+	early := a.pipe.early.hold()
+	a.mu.Unlock()
+	d.to.put(d.parcel)
+	early.drop(a.vat)
 }
 
 func (r answerRoad) current() road {
@@ -324,9 +337,10 @@ func (a *promisedAnswer) settled(r result) (alone bool) {
 	for _, d := range out {
 		d.to.put(d.parcel)
 	}
-	fulfil := a.settleParts(a.parts, r, fixed)
+	parts := a.parts
 	a.parts = nil
 	a.mu.Unlock()
+	fulfil := a.settleParts(parts, r, fixed)
 	done()
 	for _, d := range out {
 		d.to.wake()
@@ -338,8 +352,8 @@ func (a *promisedAnswer) settled(r result) (alone bool) {
 	return len(fulfil) == 0
 }
 
-// settleParts has promises of ours for parts of the results settle on those, with pins as from pinBoth. What it returns is
-// to be called without the lock, which the caller holds.
+// settleParts has promises of ours for parts of the results settle on those, with pins as from pinBoth: once what it returns
+// is called.
 func (a *promisedAnswer) settleParts(parts []feed, r result, fixed []pin) (fulfil []func()) {
 	for _, f := range parts {
 		to := r.pinAt(a.vat, f.path, fixed)

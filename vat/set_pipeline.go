@@ -3,6 +3,7 @@ package vat
 import (
 	"context"
 	"math"
+	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
 )
@@ -59,7 +60,22 @@ func (r *returner) setPipeline() error {
 type early struct {
 	result
 	pins  []pin
-	fixed []pin // as of pipeline
+	fixed []pin        // as of pipeline
+	holds atomic.Int32 // but for the one of the pipeline
+}
+
+// hold keeps e, which may be nil, until drop.
+func (e *early) hold() *early {
+	if e != nil {
+		e.holds.Add(1)
+	}
+	return e
+}
+
+func (e *early) drop(v *Vat) {
+	if e != nil && e.holds.Add(-1) < 0 {
+		v.later(e.free)
+	}
 }
 
 // has says whether there is a capability at path.
@@ -89,10 +105,8 @@ func (p *pipeline) setEarly(e *early) (out []delivery, ok bool) {
 
 // endEarly lets go of what was set early: the results are here, or never will be.
 func (p *pipeline) endEarly(v *Vat) {
-	if e := p.early; e != nil {
-		p.early = nil
-		v.later(e.free)
-	}
+	p.early.drop(v)
+	p.early = nil
 }
 
 // earlyAnswer is the news that results were set before the call is over.
@@ -166,8 +180,9 @@ func (a *promisedAnswer) setEarly(r result) {
 	}
 	var parts []feed
 	parts, a.parts = partition(a.parts, e)
-	fulfil := a.settleParts(parts, r, e.fixed)
+	defer e.hold().drop(a.vat)
 	a.mu.Unlock()
+	fulfil := a.settleParts(parts, r, e.fixed)
 	done()
 	for _, d := range out {
 		d.to.wake()
