@@ -98,7 +98,7 @@ func (s *session) onCall(c rpc.Call) error {
 	x := &in.call
 	x.vat, x.ctx, x.ret, x.returner = s.vat, &in.ctx, ref, &in.returner
 	x.method = capnp.Method{InterfaceID: c.InterfaceId(), MethodID: c.MethodId()}
-	x.args, x.msg = content.Struct(), c.Message() // not that of params, which may be null
+	x.content, x.msg = content.Struct(), c.Message() // not that of params, which may be null
 	ref.flight.begin(x)
 	err = s.flow.admit(s.vat, x, c.Message())
 	if late := s.admitLate(target); late != nil {
@@ -323,16 +323,9 @@ func (s *session) sendReturn(id uint32, r rpc.Return, res result, pins []pin) {
 		s.returnMessage(id, m, r)
 		return
 	}
-	p := must(r.Results())
-	if res.cap != nil {
-		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
+	if len(pins) > 0 {
+		s.answers.get(id).results = s.writeResultCaps(must(r.Results()), res, pins)
 	}
-	var mine []pin
-	for i := range pins {
-		mine = append(mine, pins[i].again())
-	}
-	exports := s.writeCaps(p, mine)
-	s.answers.visit(id, func(a *answer) { a.results = exports })
 	r.SetAnswerId(id)
 	s.returning(id, r)
 	if res.plain {
@@ -344,6 +337,18 @@ func (s *session) sendReturn(id uint32, r rpc.Return, res result, pins []pin) {
 		s.emit((*sendFrame)(r.Message()))
 	}
 	s.flushBroken()
+}
+
+// writeResultCaps writes the capability table of res, with pins of its own, and returns the exports in it.
+func (s *session) writeResultCaps(p rpc.Payload, res result, pins []pin) (exports []uint32) {
+	if res.cap != nil {
+		check(p.SetContent(capnp.NewInterface(p.Segment(), 0).ToPtr()))
+	}
+	mine := make([]pin, len(pins))
+	for i := range pins {
+		mine[i] = pins[i].again()
+	}
+	return s.writeCaps(p, mine)
 }
 
 // finishPlain spares the peer the Finish of an answer without capabilities: "the sender does not need the receiver to

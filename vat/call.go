@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 
 	"capnproto.org/go/capnp/v3"
+	rpc "capnproto.org/go/capnp/v3/std/capnp/rpc"
 
 	"github.com/vatwork/vatwork/actors"
 )
@@ -24,11 +25,13 @@ type call struct {
 	vat    *Vat
 	ctx    context.Context // done when the caller no longer wants the result
 	method capnp.Method
-	args   capnp.Struct // in a message of its own, whose table holds its capabilities
 	ret    sink
 
-	// msg is the message of args where that is ours: recycled when they are released. prepared: it is a Call, of which
-	// args are the parameters, and may be sent as it is.
+	// content is in a message of its own, whose table holds the capabilities: the parameters, or, if prepared, a Call with
+	// these, which may be sent as it is.
+	content capnp.Struct
+
+	// msg is the message of content where that is ours: recycled when the parameters are released.
 	msg      *capnp.Message
 	released atomic.Bool
 	prepared bool
@@ -60,6 +63,14 @@ type call struct {
 }
 
 type sentAs struct{ unsure, kept bool }
+
+// args are the parameters.
+func (c *call) args() capnp.Struct {
+	if !c.prepared {
+		return c.content
+	}
+	return must(must(rpc.Call(c.content).Params()).Content()).Struct()
+}
 
 // releaseArgs lets go of the parameters. It may enter go-capnp, so it is for the worker, or for code that is
 // outside of any turn.

@@ -9,11 +9,8 @@ import (
 )
 
 // writeCaps writes the capability table of a payload from pins, which it takes over and which are in the order of its
-// message's table, and returns the exports that it counted up, one entry for each count.
+// message's table, one at least, and returns the exports that it counted up, one entry for each count.
 func (s *session) writeCaps(payload rpc.Payload, pins []pin) (exports []uint32) {
-	if len(pins) == 0 {
-		return nil
-	}
 	list := must(payload.NewCapTable(int32(len(pins))))
 	for i, p := range pins {
 		d := list.At(i)
@@ -178,15 +175,15 @@ func (s *session) flushBroken() {
 // readPayload makes clients for the capabilities of a payload and puts them into the table of its message,
 // which releases them.
 func (s *session) readPayload(p rpc.Payload, client func(i int, d rpc.CapDescriptor) (capnp.Client, error)) error {
+	if !p.HasCapTable() {
+		return nil // and perhaps no payload: there may be no message either
+	}
 	list, err := p.CapTable()
 	if err != nil {
 		return fault("unreadable capability table: %v", err)
 	}
 	if max := s.vat.limits.Capabilities; list.Len() > max {
 		return s.faultLimit("Capabilities", max)
-	}
-	if list.Len() == 0 {
-		return nil // and perhaps no payload: there may be no message either
 	}
 	table := p.Message().CapTable()
 	for i := range list.Len() {

@@ -134,7 +134,7 @@ func (s *session) putEmbargo(e *embargoRef, p parcel) {
 
 // embargoRoom counts the bytes of a call that is held back, or is the road to being refused.
 func (s *session) embargoRoom(c *call) road {
-	size := int(messageSize(c.args.Message()))
+	size := int(messageSize(c.content.Message()))
 	if max := s.vat.limits.EmbargoBytes; s.embargoed+size > max {
 		return brokenRoad{s.vat.beyondLimit("EmbargoBytes", max, "bytes of calls held back by embargoes")}
 	}
@@ -157,7 +157,7 @@ func (s *session) lift(id uint32) error {
 	}
 	for _, p := range x.queue {
 		if c, ok := p.(*call); ok {
-			s.embargoed -= int(messageSize(c.args.Message()))
+			s.embargoed -= int(messageSize(c.content.Message()))
 		}
 		s.deliver(x.road.to.road, p)
 	}

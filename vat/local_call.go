@@ -31,7 +31,7 @@ func (v *Vat) send(ctx context.Context, s capnp.Send, to road) (*capnp.Answer, c
 func (v *Vat) recv(ctx context.Context, r capnp.Recv, to road) capnp.PipelineCaller {
 	c, a := v.localCall(ctx, r.Method, to)
 	a.deliver = func(res result) { giveBack(r.Returner, res); a.released = true }
-	c.args, c.release = r.Args, r.ReleaseArgs
+	c.content, c.release = r.Args, r.ReleaseArgs
 	a.flight.begin(c)
 	to.put(c)
 	to.wake()
@@ -109,9 +109,9 @@ func (c *call) place(s capnp.Send) error {
 	if c.here {
 		newArgs = c.newArgsHere
 	}
-	err := newArgs(s.ArgsSize)
+	args, err := newArgs(s.ArgsSize)
 	if err == nil {
-		err = s.PlaceArgs(c.args)
+		err = s.PlaceArgs(args)
 	}
 	if err != nil {
 		c.releaseArgs()

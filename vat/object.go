@@ -156,7 +156,7 @@ func (a *objectActor) call(c *call) {
 		return
 	}
 	r := newReturner(c)
-	recv := capnp.Recv{Method: c.method, Args: c.args, Returner: r, ReleaseArgs: withReturn}
+	recv := capnp.Recv{Method: c.method, Args: c.args(), Returner: r, ReleaseArgs: withReturn}
 	if a.server {
 		r.inside.Store(true)
 		r.server, c.first = true, !a.called

@@ -73,7 +73,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	unsure := s.undecided(on)
 	asIs := c.prepared && !unsure // unsure, it may have to be sent once more
-	m, call, err := s.buildCall(target, c, asIs)
+	call, err := s.buildCall(target, c, asIs)
 	if err != nil {
 		s.reject(c, err)
 		return
@@ -98,9 +98,10 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	}
 	keep := !unsure && s.mayKeep(c)
 	call.SetQuestionId(s.ask(q, entry))
-	payload := must(call.Params())
-	params := s.writeCaps(payload, s.vat.pinTable(m.Message()))
-	entry.params, entry.kept = params, keep || away != nil
+	if pins := s.vat.pinTable(call.Message()); len(pins) > 0 {
+		entry.params = s.writeCaps(must(call.Params()), pins)
+	}
+	entry.kept = keep || away != nil
 	if on != nil {
 		s.questions.visit(on.id, func(x *question) { x.sentPipelined(target.path) })
 	}
@@ -110,7 +111,7 @@ func (s *session) sendCall(target wireTarget, c *call, on *questionRef) {
 	if asIs {
 		c.msg = nil // it is sent, and not the call's to release any more
 	}
-	s.send(m)
+	s.emit((*sendFrame)(call.Message()))
 	s.flushBroken()
 	c.sent, c.sentAs = q, sentAs{unsure, keep}
 	s.emit((*callSent)(c))
@@ -155,17 +156,12 @@ func samePath(a, b []capnp.PipelineOp) bool {
 
 // buildCall writes all of a Call but its question id and its capabilities, into the message that c was prepared in or
 // another.
-func (s *session) buildCall(target wireTarget, c *call, asIs bool) (rpc.Message, rpc.Call, error) {
-	var m rpc.Message
-	var call rpc.Call
-	var err error
+func (s *session) buildCall(target wireTarget, c *call, asIs bool) (call rpc.Call, err error) {
 	if asIs {
-		m = must(rpc.ReadRootMessage(c.msg))
-		call = must(m.Call())
+		call = rpc.Call(c.content)
 	} else {
-		m = newMessage()
-		call = must(m.NewCall())
-		if err = must(call.NewParams()).SetContent(c.args.ToPtr()); err != nil {
+		call = must(newMessage().NewCall())
+		if err = must(call.NewParams()).SetContent(c.args().ToPtr()); err != nil {
 			err = failed("parameters cannot be copied: %v", err)
 		}
 	}
@@ -174,33 +170,32 @@ func (s *session) buildCall(target wireTarget, c *call, asIs bool) (rpc.Message,
 	call.SetMethodId(c.method.MethodID)
 	call.SetAllowThirdPartyTailCall(s.has(transport.FeatureCallForwarding))
 	if err == nil {
-		err = s.tooLarge(m.Message(), "parameters")
+		err = s.tooLarge(call.Message(), "parameters")
 	}
 	if err != nil && !asIs {
-		s.vat.recycleLater(m.Message())
+		s.vat.recycleLater(call.Message())
 	}
-	return m, call, err
+	return call, err
 }
 
 // newArgsHere makes a place for the parameters of a call that goes to no peer.
-func (c *call) newArgsHere(size capnp.ObjectSize) (err error) {
+func (c *call) newArgsHere(size capnp.ObjectSize) (args capnp.Struct, err error) {
 	seg := newSegment()
 	c.msg = seg.Message()
-	c.args, err = capnp.NewRootStruct(seg, size)
-	return err
+	c.content, err = capnp.NewRootStruct(seg, size)
+	return c.content, err
 }
 
 // newArgs makes a Call around the parameters of a call that local code makes, so that they are not copied where it
 // goes to a peer.
-func (c *call) newArgs(size capnp.ObjectSize) error {
-	payload := must(must(newMessage().NewCall()).NewParams())
-	c.msg, c.prepared = payload.Message(), true
-	args, err := capnp.NewStruct(payload.Segment(), size)
-	if err != nil {
-		return err
+func (c *call) newArgs(size capnp.ObjectSize) (args capnp.Struct, err error) {
+	whole := must(newMessage().NewCall())
+	payload := must(whole.NewParams())
+	c.msg, c.content, c.prepared = payload.Message(), capnp.Struct(whole), true
+	if args, err = capnp.NewStruct(payload.Segment(), size); err != nil {
+		return args, err
 	}
-	c.args = args
-	return payload.SetContent(args.ToPtr())
+	return args, payload.SetContent(args.ToPtr())
 }
 
 // putPipeline takes a parcel addressed to a question: onto the wire behind it, or to what it returned.

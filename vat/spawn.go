@@ -148,7 +148,7 @@ func (x *spawned) put(p parcel) {
 		r.server = true
 		w := c.waiting
 		c.waiting = nil
-		x.host.Recv(r, capnp.Recv{Method: c.method, Args: c.args, Returner: r, ReleaseArgs: r.argsOver}, w)
+		x.host.Recv(r, capnp.Recv{Method: c.method, Args: c.args(), Returner: r, ReleaseArgs: r.argsOver}, w)
 		r.inside.Store(false)
 	}
 }
