@@ -16,7 +16,7 @@ import (
 
 // Config says how to measure.
 type Config struct {
-	// Rounds that each subject is measured in; 0 means 3.
+	// Rounds that each subject is measured in; 0 means 5.
 	Rounds int
 	// For is how long each is measured in a round; 0 means what fits a bench into less than two minutes.
 	For time.Duration
@@ -43,7 +43,7 @@ type bench struct {
 
 // benches are in the order of reports.
 var benches = []bench{
-	{"calls", "a call with 16 bytes each way", 50, setUpCalls},
+	{"calls", "a call with 16 bytes each way", 70, setUpCalls},
 	{"data", "calls with 64 KiB and 1 MiB each way, and a stream of 64 KiB pieces", 50, setUpData},
 	{"handoff", "a capability of a third vat arrives, is called once, and let go", 40, setUpHandoff},
 	{"scenario", "a promise, pipelined calls, a handoff under embargo, and all let go", 15, setUpScenario},
@@ -79,7 +79,7 @@ func Run(ctx context.Context, name string, cfg Config) (rows []Row, err error) {
 		return nil, fmt.Errorf("no bench is called %q; there are %s", name, strings.Join(Names(), ", "))
 	}
 	if cfg.Rounds == 0 {
-		cfg.Rounds = 3
+		cfg.Rounds = 5
 	}
 	if cfg.Many == 0 {
 		cfg.Many = 100_000

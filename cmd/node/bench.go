@@ -60,7 +60,7 @@ func newBenchCommand() *cobra.Command {
 	cmd.Flags().StringVar(&f.plot, "plot", "", "draw them into this `folder`, as SVG; it is made if it is not there")
 	cmd.Flags().StringVar(&f.readme, "readme", "", "write them into this Markdown `file`, between its marks")
 	cmd.Flags().StringVar(&only, "only", "", "measure only what matches this `regexp`, as the tables name it: \"x64, 2 processes (vatwork|go-capnp)\"")
-	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 3, "how often each is measured")
+	cmd.Flags().IntVar(&f.cfg.Rounds, "rounds", 5, "how often each is measured")
 	cmd.Flags().DurationVar(&f.cfg.For, "for", 0, "how long each is measured in a round; 0: so that a bench takes less than two minutes")
 	cmd.Flags().IntVar(&f.cfg.Many, "many", 100_000, "how many exports scale goes up to; a hundredth of that are sessions, a two-thousandth vats")
 	return cmd
