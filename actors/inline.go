@@ -23,8 +23,7 @@ func Inline() actor.PropsOption {
 // holds the turn drains them before giving it up, and looks again after, lest one was queued in between.
 type inlineMailbox struct {
 	turn      sync.Mutex
-	waiting   atomic.Int32 // senders inside PostUserMessage
-	suspended bool         // guarded by turn
+	suspended bool // guarded by turn
 
 	sysMu  sync.Mutex
 	sys    []any
@@ -36,7 +35,6 @@ type inlineMailbox struct {
 var _ actor.Mailbox = (*inlineMailbox)(nil)
 
 func (m *inlineMailbox) PostUserMessage(msg any) {
-	m.waiting.Add(1)
 	m.turn.Lock()
 	m.drainSystem()
 	if !m.suspended {
@@ -44,7 +42,6 @@ func (m *inlineMailbox) PostUserMessage(msg any) {
 	}
 	m.drainSystem()
 	m.turn.Unlock()
-	m.waiting.Add(-1)
 	m.runSystem()
 }
 
@@ -107,5 +104,5 @@ func (m *inlineMailbox) RegisterHandlers(invoker actor.MessageInvoker, _ actor.D
 
 func (m *inlineMailbox) Start() {}
 
-// UserMessageCount is the number of senders that wait for their turn, the one whose turn it is included.
-func (m *inlineMailbox) UserMessageCount() int { return int(m.waiting.Load()) }
+// UserMessageCount is none: it is the senders that wait.
+func (m *inlineMailbox) UserMessageCount() int { return 0 }

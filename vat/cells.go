@@ -36,28 +36,23 @@ func (k cellKey) String() string { return fmt.Sprintf("%s/%d", k.kind, k.id) }
 type tableActor struct{ state any }
 
 // lendState asks a table actor for its state, which is the turn's until that ends: no other turn is run meanwhile,
-// and nobody else asks. With set, state takes the place of what the actor had.
+// and nobody else asks.
 type lendState struct {
 	state any
-	set   bool
 	done  bool
 }
 
 // Receive implements actor.Actor.
 func (t *tableActor) Receive(ctx actor.Context) {
 	if m, ok := ctx.Message().(*lendState); ok {
-		if m.set {
-			t.state = m.state
-		}
-		m.state = t.state
-		m.done = true
+		m.state, m.done = t.state, true
 	}
 }
 
 // cell implements host.
 func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 	key := cellKey{kind, id}
-	c := &tableCell{host: a, key: key, actor: tableActor{state: state}}
+	c := &tableCell{host: a, key: key, actor: tableActor{state: state}, ask: lendState{state: state}, turn: a.turns}
 	pid, err := a.cells.Spawn(a.ctx, &c.actor, key.String())
 	check(err)
 	c.pid = pid
@@ -67,19 +62,16 @@ func (a *sessionActor) cell(kind string, id uint32, state any) cell {
 
 // lend implements cell.
 func (c *tableCell) lend() (state any) {
-	if c.turn != c.host.turns {
-		c.tell(lendState{})
-		c.turn = c.host.turns
+	if c.turn == c.host.turns {
+		return c.ask.state
 	}
-	return c.ask.state
-}
-
-func (c *tableCell) tell(m lendState) {
-	c.ask = m
+	c.ask = lendState{}
 	c.to.SendUserMessage(c.pid, &c.ask)
 	if !c.ask.done {
 		panic(cellFailed(c.key.String()))
 	}
+	c.turn = c.host.turns
+	return c.ask.state
 }
 
 // cellFailed is what a turn fails with when one of its table actors has.
@@ -87,12 +79,12 @@ type cellFailed string
 
 func (c cellFailed) String() string { return "actor " + string(c) + " has failed" }
 
-// clear implements cell. It takes no message: nobody looks at what the actor has, until it gets another entry's.
+// clear implements cell. Like reuse it takes no message: nobody looks at what the actor has, between two entries.
 func (c *tableCell) clear() { c.actor.state, c.ask = nil, lendState{} }
 
 // reuse implements cell.
 func (c *tableCell) reuse(state any) {
-	c.tell(lendState{state: state, set: true})
+	c.actor.state, c.ask.state = state, state // lent at once
 	c.turn = c.host.turns
 }
 
