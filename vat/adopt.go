@@ -39,6 +39,8 @@ func (v *Vat) pinPart(r answerRoad) pin {
 		return v.follow(c) // the vat is closed
 	}
 	p.adopted = &adoption{self: c.Snapshot(), pins: 1}
+	a.inFlight++ // as long as somebody has it, or a call waits on it
+	p.abandon = a.settledOne
 	a.parts = append(a.parts, feed{path: r.path, p: p})
 	return newPin(c.Snapshot(), p)
 }

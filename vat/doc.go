@@ -62,7 +62,7 @@
 //     reference that it is given.
 //   - Results live until the ReleaseFunc of their call is called: AddRef what is to live longer, copy data. Their memory
 //     is used again, so that what looks at them later reads something else. Releasing before the results are here
-//     cancels the call, unless another is pipelined on it.
+//     cancels the call, unless another is pipelined on it, or a peer has been given a part of them.
 //   - Setting a capability in parameters or results gives the reference to the message.
 //   - The arguments of a call are good until the method returns, likewise, and so are the results that it allocates.
 //

@@ -123,7 +123,7 @@ func (c *call) place(s capnp.Send) error {
 // go-capnp's promise.
 //
 // Its results live until they were delivered and released, both; releasing before they came cancels the call,
-// unless calls are pipelined on it, for those stand for an interest in the results too.
+// unless calls are pipelined on it, or peers were given parts of the results, for those stand for an interest in them too.
 //
 // What is pipelined is put on its way under mu where it follows the call, and where it waited for results that are now put
 // in place, and else with no lock held. For parts of two answers may lead to parts of each other, crosswise, and that is no
@@ -142,7 +142,7 @@ type promisedAnswer struct {
 	res       result       // what pipe has, too
 	parts     []feed       // promises of ours for parts of the results
 	on        *questionRef // held until released
-	inFlight  int32        // pipelined calls under way
+	inFlight  int32        // pipelined calls under way, and parts whose promises are held
 	holds     int32        // pins on parts of the results
 	over      bool         // its result is here
 	delivered bool
@@ -199,8 +199,9 @@ func (r answerRoad) hold() {
 func (r answerRoad) drop() {
 	r.a.mu.Lock()
 	r.a.holds--
-	last := r.a.isLast()
+	cancel, last := r.a.unwanted(), r.a.isLast()
 	r.a.mu.Unlock()
+	cancel()
 	if last {
 		r.a.vat.later(r.a.clean)
 	}
@@ -271,15 +272,13 @@ func (a *promisedAnswer) forwarded(q *questionRef) {
 		d.to.put(d.parcel)
 	}
 	a.on = q
-	drop := a.released && a.inFlight == 0 || a.cleaned
-	if drop {
-		a.on = nil
+	cancel := a.unwanted()
+	if a.cleaned {
+		a.on, cancel = nil, q.drop
 	}
 	a.mu.Unlock()
 	q.s.wake()
-	if drop {
-		q.drop()
-	}
+	cancel()
 }
 
 // settle implements sink.

@@ -148,20 +148,10 @@ func (p pin) mayResolve() bool {
 func (a *promisedAnswer) release() {
 	a.mu.Lock()
 	a.released = true
-	cancel, q := false, (*questionRef)(nil)
-	if a.pipe.res == nil && a.inFlight == 0 {
-		// A question's last holder finishes it; short of a question, the call itself is canceled.
-		q, a.on = a.on, nil
-		cancel = q == nil
-	}
+	cancel := a.unwanted()
 	last := a.isLast()
 	a.mu.Unlock()
-	if q != nil {
-		q.drop()
-	}
-	if cancel {
-		a.ctx.cancel()
-	}
+	cancel()
 	switch {
 	case !last:
 	case a.pipe.res.plain:
@@ -171,6 +161,20 @@ func (a *promisedAnswer) release() {
 		// attached to.
 		a.vat.worker.DoTask((*cleanAnswer)(a))
 	}
+}
+
+// unwanted says that the call is released before its results are here, and nobody has an interest in them: what it returns
+// cancels it then. The caller holds a.mu.
+func (a *promisedAnswer) unwanted() (cancel func()) {
+	if !a.released || a.pipe.res != nil || a.inFlight > 0 || a.holds > 0 {
+		return func() {}
+	}
+	// A question's last holder finishes it; short of a question, the call itself is canceled.
+	if q := a.on; q != nil {
+		a.on = nil
+		return q.drop
+	}
+	return a.ctx.cancel
 }
 
 // isLast says, once, that the results were delivered and released, and no pin holds them: the caller, who holds a.mu, sees
@@ -222,22 +226,13 @@ func (a *promisedAnswer) cleanAnd(drop func(*questionRef)) {
 	}
 }
 
-// settledOne notes that a pipelined call is over.
+// settledOne notes that a pipelined call is over, or a promise for a part of the results.
 func (a *promisedAnswer) settledOne() {
 	a.mu.Lock()
 	a.inFlight--
-	cancel, q := false, (*questionRef)(nil)
-	if a.inFlight == 0 && a.released && a.pipe.res == nil {
-		q, a.on = a.on, nil
-		cancel = q == nil
-	}
+	cancel := a.unwanted()
 	a.mu.Unlock()
-	if q != nil {
-		q.drop()
-	}
-	if cancel {
-		a.ctx.cancel()
-	}
+	cancel()
 }
 
 // countedSink tells the answer that a call was pipelined on when that call is over.

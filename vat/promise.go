@@ -161,12 +161,20 @@ func (p *promise) put(x parcel) { p.putWhere(x, true) }
 
 // putWhere puts x on the promise: it comes from what is pinned to it, or from local callers.
 func (p *promise) putWhere(x parcel, fixed bool) {
-	if !p.visit(func(s *promiseState) { s.put(x, fixed) }) {
+	var caller context.Context
+	if c, ok := x.(*call); ok && p.abandon != nil {
+		caller = c.ctx
+	}
+	waits := false
+	if !p.visit(func(s *promiseState) { s.put(x, fixed); waits = s.to.road == nil }) {
 		err := failed("the promise has failed")
 		if p.vat.ctx.Err() != nil {
 			err = disconnected("the vat %s is closed", p.vat.ID().Short())
 		}
 		x.reject(err)
+	}
+	if waits && caller != nil {
+		context.AfterFunc(caller, p.endIfOver) // given up, it may have been the last that p lived for
 	}
 }
 

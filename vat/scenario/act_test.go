@@ -70,6 +70,8 @@ func (st *stage) act(m *member, words []string) error {
 		return st.drop(m, args)
 	case "cancel":
 		return m.cancel(args[0])
+	case "release":
+		return m.release(args)
 	case "close":
 		st.wire.openLinks(m.name)
 		return m.v.Close()
@@ -132,6 +134,18 @@ func (m *member) cancel(name string) error {
 		p.cancel()
 	}
 	return err
+}
+
+// release releases calls, whose contexts go on.
+func (m *member) release(names []string) error {
+	for _, name := range names {
+		p, err := m.asked(name)
+		if err != nil {
+			return err
+		}
+		p.release()
+	}
+	return nil
 }
 
 func (m *member) asked(name string) (*pending, error) {
