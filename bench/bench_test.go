@@ -67,7 +67,7 @@ func TestCallAllocations(t *testing.T) {
 
 // TestHandoffAllocations holds what a handoff allocates in all three vats, with its first call.
 func TestHandoffAllocations(t *testing.T) {
-	const most = 285
+	const most = 240
 	tr := newTrio(t)
 	handoff := func() {
 		if err := tr.fresh(context.Background()); err != nil {

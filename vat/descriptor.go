@@ -76,7 +76,7 @@ func (s *session) describeAs(d rpc.CapDescriptor, p pin, via road, vine pin, int
 		}
 		if intro == nil {
 			if intro = s.introductionOf(p); intro != nil {
-				s.emit(do(intro.post))
+				s.emit((*postIntroduction)(intro))
 			}
 		}
 	}
@@ -305,11 +305,10 @@ func (s *session) readResult(p rpc.Payload, q *questionRef, pipelined [][]capnp.
 	if err != nil {
 		return result{}, err
 	}
-	res := s.vat.newResult(content, p.Message())
-	if whole && !res.plain {
-		// Its content is read here and nowhere else: see asWhole.
-		release, msg := res.release, p.Message()
-		res.release = func() { release(); recycle(msg) }
+	v, msg := s.vat, p.Message()
+	if whole && msg.CapTable().Len() > 0 {
+		// Its content is read by asWhole, and by nobody else.
+		return result{content: content, release: func() { v.empty(msg); recycle(msg) }}, nil
 	}
-	return res, nil
+	return v.newResult(content, msg), nil
 }

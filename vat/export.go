@@ -222,7 +222,7 @@ func (s *session) dropExport(e export) {
 		s.emit(letGo(w.unwatch))
 	}
 	if e.vine {
-		s.emit(letGo(e.intro.drop))
+		s.emit((*dropIntroduction)(e.intro))
 	}
 }
 

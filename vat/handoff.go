@@ -50,6 +50,21 @@ func (in *introduction) drop() {
 	in.recipient.vat.freeLater(in.vine)
 }
 
+// Effects of their own, for each is of every handoff: to post an introduction, to let go of one, and of the target of a
+// Provide.
+type (
+	postIntroduction introduction
+	dropIntroduction introduction
+	dropTarget       importRef
+)
+
+func (e *postIntroduction) apply(*session)              { (*introduction)(e).post() }
+func (e *postIntroduction) discard(*session, error)     {}
+func (e *dropIntroduction) apply(*session)              { (*introduction)(e).drop() }
+func (e *dropIntroduction) discard(s *session, _ error) { e.apply(s) }
+func (e *dropTarget) apply(*session)                    { (*importRef)(e).drop() }
+func (e *dropTarget) discard(s *session, _ error)       { e.apply(s) }
+
 // introduce provides the capability at the end of to, a road of another session, to the peer of recipient, and
 // is nil where that cannot be: the capability is proxied then. The Provide goes out with post.
 func introduce(to road, recipient *session) *introduction {
@@ -136,7 +151,7 @@ func (s *session) sendProvide(a *askProvide) {
 	check(await.SetNonce(a.nonce[:]))
 	check(p.SetRecipient(await.ToPtr()))
 	s.send(m)
-	s.emit(letGo(a.target.drop))
+	s.emit((*dropTarget)(a.target))
 }
 
 // sendAccept: "pick up a capability hosted by the receiving vat and provided by a third party".

@@ -128,14 +128,23 @@ func (s *session) hand(x *question, res result) {
 		if x.accept {
 			s.acceptReturned(x)
 		}
-		ref, at, pins := x.ref, x.at, x.pins
-		s.emit(letGo(func() { s.settleReference(ref, at, res, pins) }))
+		s.emit((*settleWhole)(x.ref))
 	default:
 		// A Provide: between our own vats its Return says that it was picked up. An exception means that it
 		// never will be; the recipient learns that from its Accept.
 		s.freeResult(res)
 	}
 }
+
+// settleWhole is settleReference for what came of a question.
+type settleWhole questionRef
+
+func (q *settleWhole) apply(s *session) {
+	e := q.entry
+	s.settleReference(e.ref, e.at, e.res, e.pins)
+}
+
+func (q *settleWhole) discard(s *session, _ error) { q.apply(s) }
 
 // settleReference settles the reference of a Bootstrap or an Accept on what came, with pins as from res.pins. Calls on
 // it may wait in our mailbox: where the capability is not on this session's road, new ones are kept back until those

@@ -113,15 +113,24 @@ func (s *session) acceptReturned(x *question) {
 		s.questions.visit(q.id, func(e *question) {
 			if c := e.unsure; e.ref == q && c != nil && !e.finished {
 				e.unsure = nil
-				s.emit(letGo(func() {
-					c.releaseLater()
-					c.ret.forwarded(q)
-				}))
+				s.emit((*callSure)(c))
 			}
 		})
 	}
 	s.emit((*accepted)(x.ref))
 }
+
+// callSure is a call that is the host's, with the Accept that it was sent on.
+type callSure call
+
+func (e *callSure) apply(*session) {
+	c := (*call)(e)
+	q := c.sent
+	c.releaseLater()
+	c.ret.forwarded(q)
+}
+
+func (e *callSure) discard(s *session, _ error) { e.apply(s) }
 
 // accepted is an Accept whose calls are the host's.
 type accepted questionRef
