@@ -163,8 +163,17 @@ func (e letGo) discard(*session, error) { e() }
 type freePin pin
 
 func (e *freePin) apply(s *session) {
-	s.vat.freeLater((*pin)(e))
+	left, more := pin(*e).freeHere()
+	if *e = freePin(left); more {
+		s.vat.worker.DoTask(e)
+	}
+}
+
+// Do implements actors.Task, for what is left of it.
+func (e *freePin) Do() {
+	p := pin(*e)
 	*e = freePin{}
+	p.free()
 }
 
 func (e *freePin) discard(s *session, _ error) { e.apply(s) }
