@@ -220,7 +220,7 @@ func (s *session) leadAway(feeds []feed, q *questionRef) {
 		s.vat.later(func() {
 			for _, f := range feeds {
 				q.hold()
-				f.p.resolveTo(pin{road: pipelineRoad{q, f.path}}, nil)
+				f.p.resolveTo(pin{road: pipelineRoad{q: q, path: f.path}}, nil)
 				f.client.Release()
 			}
 			q.drop()

@@ -209,7 +209,7 @@ func (s *session) keepResults(call rpc.Call, c *call, q *questionRef) {
 		s.vat.later(func() {
 			for i, p := range e.promises {
 				q.hold()
-				p.resolveTo(pin{road: pipelineRoad{q, pipelineOps(e.paths[i])}}, intros[i])
+				p.resolveTo(pin{road: pipelineRoad{q: q, path: pipelineOps(e.paths[i])}}, intros[i])
 			}
 			q.drop()
 		})

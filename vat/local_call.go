@@ -74,7 +74,7 @@ func (v *Vat) localCall(ctx context.Context, m capnp.Method, to road) (*call, *p
 		x.call.question = &far.asked
 	}
 	c, a := &x.call, &x.answer
-	a.vat = v
+	a.vat, a.pipe.local = v, true
 	a.ctx.Context, a.ctx.all, a.ctx.local = ctx, &v.watches, true
 	c.vat, c.method, c.ctx, c.ret, c.here = v, m, &a.ctx, a, here
 	return c, a

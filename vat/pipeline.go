@@ -25,6 +25,7 @@ import (
 type pipeline struct {
 	queue   []pipelined
 	on      *questionRef
+	local   bool // of a call of local code
 	sent    bool // something followed the call
 	closing bool
 	res     *result
@@ -70,7 +71,7 @@ func (p *pipeline) road(path []capnp.PipelineOp, fixed bool) road {
 	case p.early.has(path):
 		return p.early.at(path, p.early.pins)
 	case p.on != nil && !p.closing:
-		return pipelineRoad{p.on, path}
+		return pipelineRoad{p.on, path, p.local && !fixed}
 	}
 	return nil
 }

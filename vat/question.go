@@ -214,12 +214,24 @@ func (s *session) putPipeline(m *toPipeline) {
 		return
 	}
 	var to road
+	var callers pin
 	s.questions.visit(q.id, func(x *question) {
-		if x.returned && !x.kept {
-			to = x.res.at(m.path, x.pins)
+		if !x.returned || x.kept {
+			return
+		}
+		to = x.res.at(m.path, x.pins)
+		if i, err := x.res.indexOf(m.path, len(x.pins)); err == nil && m.follows {
+			// Where the pin ends a peer may have been told, and those who follow may have moved on from there. What this
+			// caller calls next goes with them, and so does this.
+			callers = s.vat.followed(x.pins[i])
 		}
 	})
-	if to != nil {
+	switch {
+	case callers.road != nil:
+		s.deliver(callers.road, m.parcel)
+		s.freeLater(callers)
+		return
+	case to != nil:
 		s.putDirect(to, m.parcel)
 		return
 	}

@@ -131,8 +131,9 @@ func (q *questionRef) end(err error) {
 // pipelineRoad leads to what path leads to in the results of q: over the wire while they are not here, to the
 // capability in them afterwards.
 type pipelineRoad struct {
-	q    *questionRef
-	path []capnp.PipelineOp
+	q       *questionRef
+	path    []capnp.PipelineOp
+	follows bool // of local callers, who follow on from what came of it
 }
 
 var _ road = pipelineRoad{}
@@ -141,10 +142,10 @@ var _ holder = pipelineRoad{}
 func (r pipelineRoad) put(p parcel) {
 	w := r.q.whole
 	if w == nil || len(r.path) > 0 {
-		r.q.s.putParcel(&toPipeline{r.q, r.path, p}, p)
+		r.q.s.putParcel(&toPipeline{r, p}, p)
 		return
 	}
-	w.gate.put(p, func(p parcel) error { return r.q.s.postOr(&toPipeline{r.q, r.path, p}) })
+	w.gate.put(p, func(p parcel) error { return r.q.s.postOr(&toPipeline{r, p}) })
 }
 
 func (r pipelineRoad) wake() {
@@ -170,9 +171,8 @@ func (r pipelineRoad) drop() { r.q.drop() }
 
 type (
 	toPipeline struct {
-		q    *questionRef
-		path []capnp.PipelineOp
-		parcel
+		pipelineRoad
+		parcel parcel
 	}
 	dropQuestion   questionRef
 	cancelQuestion struct {
