@@ -52,12 +52,17 @@ type pin struct {
 // A snapshot is what pins of one capability share, for in go-capnp each reference is allocated.
 type snapshot struct {
 	capnp.ClientSnapshot
-	pins atomic.Int32
+	remote bool // its hook is a reference
+	pins   atomic.Int32
 }
 
 // newPin takes over s.
 func newPin(s capnp.ClientSnapshot, to road) pin {
 	shared := &snapshot{ClientSnapshot: s}
+	switch to.(type) {
+	case *reference, *importRef:
+		shared.remote = true
+	}
 	shared.pins.Store(1)
 	return pin{shared, to}
 }
@@ -80,12 +85,13 @@ func (s *snapshot) Release() {
 }
 
 // releaseHere is Release where that enters no code but ours: for a pin that is not the last, or of a remote capability
-// that will not resolve. It says whether it is one.
+// that will not resolve. It says whether it is one. The hook is not asked again what it is: that of a pipelined client
+// would look into results that may be let go of at this moment.
 func (s *snapshot) releaseHere() bool {
 	if s == nil || notLast(&s.pins) {
 		return true
 	}
-	if _, remote := s.Brand().Value.(*reference); !remote || s.IsPromise() {
+	if !s.remote || s.IsPromise() {
 		return false
 	}
 	s.Release()
