@@ -148,7 +148,7 @@ func TestTailCallWithKeptResults(t *testing.T) {
 
 // The target is a promise of go-capnp's own, that resolves between two calls.
 func TestTailCallsOnForeignPromise(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		v := newCluster(t, "solo").byName["solo"]
 		end, client := newProbe("end")
 		to, resolver := capnp.NewLocalPromise[testapi.Probe]()
