@@ -82,3 +82,39 @@ func TestPinOfAReferenceThatHasSettledOnAPromise(t *testing.T) {
 	}
 	after.free()
 }
+
+// The same where it settled on a reference that has settled, which its callers follow past.
+func TestPinOfAReferenceThatHasSettledOnAnother(t *testing.T) {
+	c := newCluster(t, "alice")
+	v := c.byName["alice"]
+	object, other := v.newReference(brokenRoad{errNull}, true)
+	client, ref := v.newReference(brokenRoad{errNull}, true)
+	before, exported := v.pinClient(client), v.pinClient(object)
+	other.breakWith(errNull)
+	v.worker.Wait() // callers know
+	hold, held := make(chan struct{}), make(chan struct{})
+	v.later(func() { close(held); <-hold }) // the client does not learn of it yet
+	<-held
+	ref.settleOn(exported)
+	after := v.pinClient(client)
+	close(hold)
+
+	for _, let := range []func(){before.free, client.Release, object.Release} {
+		let()
+	}
+	v.worker.Wait()
+	if other.isShut() {
+		t.Error("the other reference was let go of, and is pinned")
+	}
+	after.free()
+	v.worker.Wait()
+	if !other.isShut() {
+		t.Error("the other reference is not let go of")
+	}
+}
+
+func (r *reference) isShut() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.shut
+}

@@ -360,6 +360,10 @@ func (r *reference) end() road {
 		to = fixedRef{r}
 	case r.fixed != nil:
 		to = r.fixed.road
+		if _, leadsOn := to.(fixedRef); leadsOn {
+			// That reference is kept by what r has settled on, and not by a hold on the road to it.
+			to = fixedRef{r}
+		}
 	}
 	switch x := to.(type) {
 	case *reference:
