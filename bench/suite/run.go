@@ -45,11 +45,11 @@ type bench struct {
 var benches = []bench{
 	{"calls", "a call with 16 bytes each way", 70, setUpCalls},
 	{"data", "calls with 64 KiB and 1 MiB each way, and a stream of 64 KiB pieces", 50, setUpData},
-	{"handoff", "a capability of a third vat arrives, is called once, and let go", 40, setUpHandoff},
+	{"handoff", "a capability of a third vat arrives, is called once, and let go", 50, setUpHandoff},
 	{"scenario", "a promise, pipelined calls, a handoff under embargo, and all let go", 15, setUpScenario},
-	{"shortened", "a call through the introducer, one after the handoff, and a direct one", 20, setUpShortened},
+	{"shortened", "a call through the introducer, one after the handoff, and a direct one", 40, setUpShortened},
 	{"forward", "a call that the one called leaves to a third vat", 25, setUpForward},
-	{"local", "a call on an object of the same vat", 6, setUpLocal},
+	{"local", "a call on an object of the same vat", 12, setUpLocal},
 	{"scale", "what it costs to have many", 30, setUpScale},
 }
 
