@@ -68,7 +68,7 @@ func TestSilentMember(t *testing.T) {
 		for _, n := range tn.nodes {
 			n.close()
 		}
-		synctest.Wait()
+		time.Sleep(time.Second) // protoactor counts dead letters by the clock
 	})
 }
 
@@ -101,6 +101,6 @@ func TestGoneForLong(t *testing.T) {
 		for _, n := range tn.nodes {
 			n.close()
 		}
-		synctest.Wait()
+		time.Sleep(time.Second) // protoactor counts dead letters by the clock
 	})
 }
