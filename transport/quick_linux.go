@@ -13,7 +13,7 @@ import (
 
 // A quickSocket reads and writes without telling Go's scheduler of the system calls, which do not block: the scheduler would
 // wake a thread that watches how long each takes, once the process had nothing else to do, and take the processor away from
-// one that another process has interrupted. Between two processes that is a fifth of what a call costs.
+// one that another process has interrupted. Processes that call each other one call at a time pay most for that.
 //
 // What may take long because it is large goes the usual way, for meanwhile nothing else could run on that processor, nor a
 // garbage collection begin. One goroutine at a time may read, and one write.

@@ -38,8 +38,11 @@ type serveObject struct {
 func (v *Vat) host(o *object, s capnp.ClientSnapshot, isServer bool) (err error) {
 	if isServer {
 		if o.host = v.spareHosts.take(); o.host != nil {
-			v.occupy(o.host, serveObject{of: o, snap: s.AddRef()})
-			return nil
+			snap := s.AddRef()
+			if v.occupy(o.host, serveObject{of: o, snap: snap}) {
+				return nil
+			}
+			snap.Release() // that one has failed
 		}
 	}
 	a := &objectActor{name: fmt.Sprintf("object/%d", v.serial.Add(1)), server: isServer, serves: o, snap: s.AddRef()}

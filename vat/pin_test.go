@@ -66,12 +66,7 @@ func TestPinOfAReferenceThatHasSettledOnAPromise(t *testing.T) {
 	// As a peer names it by our export, when callers follow past it already.
 	exported := v.pinClient(object)
 	promise.resolve(capnp.ErrorClient(errNull))
-	hold, held := make(chan struct{}), make(chan struct{})
-	v.later(func() { close(held); <-hold }) // the client does not learn of it yet
-	<-held
-	ref.settleOn(exported)
-	after := v.pinClient(client)
-	close(hold)
+	after := pinnedUnaware(v, client, ref, exported)
 
 	before.free()
 	client.Release()
@@ -83,6 +78,16 @@ func TestPinOfAReferenceThatHasSettledOnAPromise(t *testing.T) {
 	after.free()
 }
 
+// pinnedUnaware settles ref on to, and is a pin on its client that was made before that learnt of it.
+func pinnedUnaware(v *Vat, client capnp.Client, ref *reference, to pin) pin {
+	hold, held := make(chan struct{}), make(chan struct{})
+	v.later(func() { close(held); <-hold })
+	<-held
+	defer close(hold)
+	ref.settleOn(to)
+	return v.pinClient(client)
+}
+
 // The same where it settled on a reference that has settled, which its callers follow past.
 func TestPinOfAReferenceThatHasSettledOnAnother(t *testing.T) {
 	c := newCluster(t, "alice")
@@ -92,12 +97,7 @@ func TestPinOfAReferenceThatHasSettledOnAnother(t *testing.T) {
 	before, exported := v.pinClient(client), v.pinClient(object)
 	other.breakWith(errNull)
 	v.worker.Wait() // callers know
-	hold, held := make(chan struct{}), make(chan struct{})
-	v.later(func() { close(held); <-hold }) // the client does not learn of it yet
-	<-held
-	ref.settleOn(exported)
-	after := v.pinClient(client)
-	close(hold)
+	after := pinnedUnaware(v, client, ref, exported)
 
 	for _, let := range []func(){before.free, client.Release, object.Release} {
 		let()
